@@ -1,0 +1,44 @@
+/**
+ * A piece of memory outside the JavaScript heap, with the views the hot path needs made once. The unit in which
+ * payload, headers and namespaces are handed between packages: `(memory, offset, length)`, never a subarray.
+ */
+export class Memory {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly length: number;
+  /** Native address for system calls; 0 until the transport or back end that needs it has looked it up. */
+  address = 0;
+
+  constructor(buffer: ArrayBufferLike, byteOffset = 0, length = buffer.byteLength - byteOffset) {
+    this.bytes = new Uint8Array(buffer, byteOffset, length);
+    this.view = new DataView(buffer, byteOffset, length);
+    this.length = length;
+  }
+
+  static alloc(length: number): Memory {
+    return new Memory(new ArrayBuffer(length));
+  }
+
+  /** Memory that can be posted to other threads. */
+  static shared(length: number): Memory {
+    return new Memory(new SharedArrayBuffer(length));
+  }
+
+  /** The same bytes as `array`, whose buffer must outlive this. */
+  static over(array: Uint8Array): Memory {
+    return new Memory(array.buffer, array.byteOffset, array.byteLength);
+  }
+}
+
+/** Copies without making a view per call where the engine allows it. The ranges must not overlap in one memory. */
+export function copyBytes(from: Memory, fromOffset: number, to: Memory, toOffset: number, length: number): void {
+  if (length <= SMALL_COPY) {
+    const source = from.bytes;
+    const target = to.bytes;
+    for (let i = 0; i < length; i++) target[toOffset + i] = source[fromOffset + i]!;
+    return;
+  }
+  to.bytes.set(from.bytes.subarray(fromOffset, fromOffset + length), toOffset);
+}
+
+const SMALL_COPY = 64;

@@ -1,0 +1,76 @@
+import type { Memory } from '@nvbraid/base';
+
+/** The operations of a block device. */
+export const IoOp = { Read: 0, Write: 1, Flush: 2, WriteZeroes: 3, Deallocate: 4 } as const;
+export type IoOp = (typeof IoOp)[keyof typeof IoOp];
+
+/** How an operation ended. Not NVMe words: the target maps them to a status. */
+export const IoResult = {
+  Ok: 0,
+  /** The medium refused to give or to take the data. */
+  MediaError: 1,
+  NoSpace: 2,
+  ReadOnly: 3,
+  OutOfRange: 4,
+  NotSupported: 5,
+  /** Anything else; the cause is logged by the device. */
+  Failed: 6,
+} as const;
+export type IoResult = (typeof IoResult)[keyof typeof IoResult];
+
+/**
+ * One operation. The caller owns the object and lends it to the device from `submit` until it is done; it is meant to
+ * be used again and again, so that an operation allocates nothing.
+ */
+export interface Io {
+  op: IoOp;
+  /** First byte; a multiple of the block size. */
+  offset: number;
+  /** Bytes; a multiple of the block size. 0 for Flush. */
+  length: number;
+  /** Source of a write, destination of a read. It may be changed or reused only when the operation is done. */
+  memory: Memory;
+  memoryOffset: number;
+  /** The data of this write must be on stable storage when it is done (force unit access). */
+  fua: boolean;
+  /** For WriteZeroes: the device may also give the space back. */
+  deallocate: boolean;
+  result: IoResult;
+  /** Called with the object itself, in the thread that submitted, when `submit` answered false. */
+  done(io: Io): void;
+}
+
+/**
+ * A block device, seen from one thread. Every operation on a single block is atomic towards every other one, in this
+ * and in other threads: a read returns a block as some write left it, never a mixture. A range of several blocks is
+ * not atomic as a whole. Reads of blocks that were deallocated return zeroes.
+ */
+export interface BlockDevice {
+  readonly blockSize: number;
+  readonly blockCount: number;
+  readonly readOnly: boolean;
+  /** True when completed writes may still be lost by a crash until a Flush: NVMe's volatile write cache. */
+  readonly volatileWriteCache: boolean;
+  /** True when Deallocate gives space back. */
+  readonly thin: boolean;
+  /**
+   * The whole device as memory, when a read may be answered by sending these bytes without a copy: no other thread
+   * writes to them. Null otherwise, and whenever filters stand in between.
+   */
+  readonly memory: Memory | null;
+  /**
+   * Starts an operation. The range has been checked by the caller.
+   * @returns true when it is done and `io.result` is set; false when `io.done(io)` will be called later.
+   */
+  submit(io: Io): boolean;
+  /** Waits for operations under way and gives back what the device holds in this thread. */
+  close(): Promise<void>;
+}
+
+/**
+ * What a device is, as data that can be posted to another thread. Each thread opens its own BlockDevice from it;
+ * what the threads share (memory, descriptors, locks) is inside.
+ */
+export interface DeviceSpec {
+  readonly kind: string;
+}

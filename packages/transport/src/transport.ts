@@ -1,0 +1,103 @@
+import type { Memory, NvbraidError, Outbox } from '@nvbraid/base';
+
+/*
+ * A transport is a row in a table. Nothing outside a row asks which one it is.
+ */
+
+/** One end of a connection. */
+export interface Endpoint {
+  /** Numeric address without brackets, e.g. `127.0.0.1`, `::1`; the name of the link for `loop`. */
+  readonly address: string;
+  readonly port: number;
+  readonly family: 'ipv4' | 'ipv6' | 'loop';
+}
+
+/** Socket options; a connection keeps them for as long as it lives. */
+export interface SocketOptions {
+  /** IP type of service, 0-255; left alone when absent. */
+  readonly tos?: number;
+  /** SO_PRIORITY; left alone when absent. */
+  readonly priority?: number;
+}
+
+export interface ListenOptions extends SocketOptions {
+  readonly address: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly backlog?: number;
+}
+
+export interface ConnectOptions extends SocketOptions {
+  readonly address: string;
+  readonly port: number;
+  /** Source address (nvme-cli: host-traddr) and device (host-iface). */
+  readonly hostTraddr?: string;
+  readonly hostIface?: string;
+  /** Milliseconds to wait for the connection; default 10 s. */
+  readonly timeoutMs?: number;
+}
+
+/** What a connection tells its owner. All calls come from the thread that owns the connection. */
+export interface ConnectionHandler {
+  /** Bytes `start` to `end` of `memory` have arrived. They are valid until the call returns; all must be taken. */
+  received(memory: Memory, start: number, end: number): void;
+  /** Everything that `send` had to keep has gone out. */
+  drained(): void;
+  /** Once, last: the connection is gone. `error` is null when it was closed in order by either side. */
+  closed(error: NvbraidError | null): void;
+  /**
+   * Optional: bytes of the stream that may be received straight to their destination. The transport asks before each
+   * receive; when `directLength` is not 0 the next bytes belong at `directOffset` of `directMemory`, and after storing
+   * n of them there it calls `directReceived(n)`. A transport that cannot do it delivers the bytes by `received`.
+   */
+  directLength?(): number;
+  directMemory?(): Memory;
+  directOffset?(): number;
+  directReceived?(length: number): void;
+}
+
+export interface Connection {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  /** Bytes accepted by `send` that the kernel has not taken yet. 0 means that the next `send` may go out at once. */
+  readonly backlogBytes: number;
+  /** Begins to deliver; called once, before anything else. */
+  start(handler: ConnectionHandler): void;
+  /** Takes everything out of the outbox, in order, and resets it; what cannot go out now is copied and sent later. */
+  send(out: Outbox): void;
+  /** Stops and resumes delivery of received bytes (back-pressure towards the peer). */
+  pause(): void;
+  resume(): void;
+  /** Sends what is kept, then closes in order. `closed(null)` follows. */
+  end(): void;
+  /** Closes at once with a reset (linger 0). `closed` follows with `error`. */
+  destroy(error: NvbraidError | null): void;
+  /**
+   * Gives up the file descriptor without closing it, for another thread to adopt: no handler call comes any more.
+   * Only when `row.canHandOff`, and while `backlogBytes` is 0.
+   */
+  detach(): number;
+}
+
+export interface Listener {
+  readonly local: Endpoint;
+  close(): Promise<void>;
+}
+
+/** One row of the table. */
+export interface Transport {
+  /** The word of `-t` and of addr_trtype. */
+  readonly name: string;
+  /** TRTYPE of the discovery log (Base 2.1, 5.2.12.3.1): 3 = TCP, 254 = loop (intra-host). */
+  readonly trtype: number;
+  /** True when a connection's descriptor can be handed to a reactor thread; otherwise targets run with 0 reactors. */
+  readonly canHandOff: boolean;
+  /** Null when it works here; otherwise a sentence that says why not. */
+  unsupported(): string | null;
+  /** @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP */
+  listen(options: ListenOptions, onConnection: (connection: Connection) => void): Promise<Listener>;
+  /** @throws NvbraidError ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EINVAL, ENOTSUP */
+  connect(options: ConnectOptions): Promise<Connection>;
+  /** Takes over a descriptor that `detach` gave up in another thread. */
+  adopt(fd: number): Connection;
+}
