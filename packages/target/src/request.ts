@@ -6,6 +6,8 @@ import type { Memory, Slab } from '@nvbraid/base';
  */
 export interface Request {
   readonly queue: CommandQueue;
+  /** 0 … sqSize-1: which of the queue's request objects this is. */
+  readonly index: number;
   /** The 64-byte SQE lies at `sqeBase` of `sqeView`, from `admit` until the command is completed. */
   readonly sqeView: DataView;
   readonly sqeBase: number;

@@ -1,0 +1,68 @@
+import type { BlockDevice } from '@nvbraid/blockdev';
+import type { NamespaceSnapshot, SubsystemSnapshot } from './snapshot.ts';
+
+/** One namespace as the I/O queues of one thread see it. */
+export interface NamespaceEntry {
+  readonly snapshot: NamespaceSnapshot;
+  readonly device: BlockDevice;
+  readonly nsid: number;
+  readonly blockSize: number;
+  readonly blockShift: number;
+  readonly blockCount: number;
+  readonly readOnly: boolean;
+  readonly pathStatus: number;
+}
+
+/** Opens the device of a namespace for this thread, or answers the one that is open. */
+export type DeviceOpener = (namespace: NamespaceSnapshot) => BlockDevice;
+
+/**
+ * The namespaces of one subsystem behind one port, in one thread. `update` replaces the whole table at once, so a
+ * command sees either the old or the new state, and the first command after the update sees the new one.
+ */
+export class NamespaceTable {
+  readonly #open: DeviceOpener;
+  #entries = new Map<number, NamespaceEntry>();
+  #last: NamespaceEntry | null = null;
+  #version = -1;
+
+  constructor(open: DeviceOpener) {
+    this.#open = open;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  /** A snapshot older than the one in force is ignored. */
+  update(snapshot: SubsystemSnapshot): void {
+    if (snapshot.version < this.#version) return;
+    const entries = new Map<number, NamespaceEntry>();
+    for (const namespace of snapshot.namespaces) {
+      entries.set(namespace.nsid, {
+        snapshot: namespace,
+        device: this.#open(namespace),
+        nsid: namespace.nsid,
+        blockSize: namespace.blockSize,
+        blockShift: 31 - Math.clz32(namespace.blockSize),
+        blockCount: namespace.blockCount,
+        readOnly: namespace.readOnly,
+        pathStatus: namespace.pathStatus,
+      });
+    }
+    this.#entries = entries;
+    this.#last = null;
+    this.#version = snapshot.version;
+  }
+
+  find(nsid: number): NamespaceEntry | undefined {
+    if (this.#last !== null && this.#last.nsid === nsid) return this.#last;
+    const entry = this.#entries.get(nsid);
+    if (entry !== undefined) this.#last = entry;
+    return entry;
+  }
+
+  entries(): IterableIterator<NamespaceEntry> {
+    return this.#entries.values();
+  }
+}

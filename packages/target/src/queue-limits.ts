@@ -1,0 +1,20 @@
+/** Bounds of one queue's connection. */
+
+/** In-capsule data of I/O queues: 8 KiB, so that IOCCSZ is (64 + 8192) / 16. */
+export const IN_CAPSULE_BYTES = 8192;
+/** In-capsule data of admin queues is 8 KiB (NVMe-TCP 3.5: fixed for the admin queue). */
+export const ADMIN_IN_CAPSULE_BYTES = 8192;
+/** Payload of one H2CData PDU at most: what ICResp says in MAXH2CDATA. */
+export const MAX_H2C_DATA_BYTES = 1 << 20;
+/** Largest data transfer of one command: MDTS 8 with 4 KiB pages. */
+export const MAX_DATA_TRANSFER_BYTES = 1 << 20;
+/** Commands that may be under way before Connect has said how large the queue is. */
+export const UNBOUND_QUEUE_SLOTS = 2;
+/** Entries of a queue: MQES + 1. */
+export const MAX_QUEUE_SIZE = 1024;
+/** Payload that one `transmit` puts into the outbox at most, so that a short `writev` never leaves much to copy. */
+export const TRANSMIT_BYTES = 1 << 20;
+/** Reply payload (not referenced, but held in slabs) that one queue may have waiting for its peer. */
+export const REPLY_SLAB_BYTES = 4 << 20;
+/** Alignment of data that a peer may ask for: HPDA and CPDA are dwords minus one, 0 … 31. */
+export const MAX_PDA = 31;

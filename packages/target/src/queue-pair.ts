@@ -1,0 +1,673 @@
+import { assert, copyBytes, crc32c, Memory, type Outbox, Ring, type SlabPool } from '@nvbraid/base';
+import {
+  CAPSULE_CMD_SQE,
+  DIGEST_SIZE,
+  DNR,
+  emitC2HData,
+  emitCapsuleResp,
+  emitR2T,
+  Fes,
+  Framer,
+  H2CData,
+  ICReq,
+  ICResp,
+  PduFlag,
+  type PduSink,
+  PduType,
+  RwSqe,
+  SglId,
+  SQE_SIZE,
+  Status,
+  TERM_DATA_MAX,
+  TermReq,
+} from '@nvbraid/wire';
+import {
+  IN_CAPSULE_BYTES,
+  MAX_DATA_TRANSFER_BYTES,
+  MAX_H2C_DATA_BYTES,
+  MAX_PDA,
+  MAX_QUEUE_SIZE,
+  REPLY_SLAB_BYTES,
+  TRANSMIT_BYTES,
+  UNBOUND_QUEUE_SLOTS,
+} from './queue-limits.ts';
+import type { CommandQueue, CommandSet } from './request.ts';
+import { Direction, Slot, SlotState } from './slot.ts';
+
+/** What a queue needs from the thread it lives in. */
+export interface QueueEnvironment {
+  readonly pool: SlabPool;
+  /** Something is ready to be sent that no `receive` has caused: call `transmit` soon. */
+  wantTransmit(queue: QueuePair): void;
+  /** Commands wait for payload memory: call `retryStarved` when slabs have been given back. */
+  starved(queue: QueuePair): void;
+}
+
+export interface QueueOptions {
+  inCapsuleBytes?: number;
+  maxH2CDataBytes?: number;
+  /** Bytes asked for by one R2T at most; default: everything a command needs at once. */
+  r2tBytes?: number;
+  /** Data alignment wanted from the host: dwords minus one (CPDA). */
+  cpda?: number;
+  allowHdgst?: boolean;
+  allowDdgst?: boolean;
+}
+
+/** A queue between threads: what the next owner must know. Plain data. */
+export interface QueueHandoff {
+  readonly qid: number;
+  readonly sqSize: number;
+  readonly sqFlowControl: boolean;
+  readonly sqhd: number;
+  readonly hdgst: boolean;
+  readonly ddgst: boolean;
+  readonly hpda: number;
+  readonly maxR2t: number;
+  readonly inCapsuleBytes: number;
+  readonly maxH2CDataBytes: number;
+  readonly r2tBytes: number;
+}
+
+/** ic: waits for ICReq; open: takes capsules; closing: sends what is left, then closes; closed: gone. */
+export type QueueState = 'ic' | 'open' | 'closing' | 'closed';
+
+/**
+ * One queue of a controller and its NVMe/TCP connection, without I/O: bytes go in by `receive`, commands go to the
+ * `CommandSet`, PDUs come out of `transmit`. All state of a command is in its `Slot`.
+ *
+ * Every completed command waits in one ring until `transmit` takes it, so a reply's digest is computed and its payload
+ * referenced just before the bytes are sent.
+ */
+export class QueuePair implements CommandQueue, PduSink {
+  readonly environment: QueueEnvironment;
+  qid = -1;
+  state: QueueState = 'ic';
+  /** Why the connection was given up, when it was: for logs and counters. */
+  fatalFes = 0;
+  fatalFei = 0;
+  commandsCompleted = 0;
+  readonly inCapsuleBytes: number;
+  readonly #maxH2CDataBytes: number;
+  readonly #r2tBytes: number;
+  readonly #cpda: number;
+  readonly #allowHdgst: boolean;
+  readonly #allowDdgst: boolean;
+  readonly #framer: Framer;
+  #commands: CommandSet;
+  #sqSize = UNBOUND_QUEUE_SLOTS;
+  #sqhd = 0;
+  #sqFlowControl = true;
+  /** Alignment of C2HData payload in bytes, from HPDA. */
+  #hostAlign = 4;
+  #maxR2t = 1;
+  #slots: Slot[] = [];
+  #free: Slot[] = [];
+  #outstanding = 0;
+  /** One bit per command identifier that is in use. */
+  readonly #cids = new Uint32Array(2048);
+  #sqes = Memory.alloc(UNBOUND_QUEUE_SLOTS * SQE_SIZE);
+  readonly #outgoing = new Ring<Slot>(64);
+  readonly #waiting = new Ring<Slot>(16);
+  #replySlabBytes = 0;
+  #current: Slot | null = null;
+  #receiving = false;
+  #icRespDue = false;
+  #termReq: Uint8Array | null = null;
+  #fatal = false;
+
+  constructor(environment: QueueEnvironment, commands: CommandSet, options: QueueOptions = {}) {
+    this.environment = environment;
+    this.#commands = commands;
+    this.inCapsuleBytes = options.inCapsuleBytes ?? IN_CAPSULE_BYTES;
+    this.#maxH2CDataBytes = options.maxH2CDataBytes ?? MAX_H2C_DATA_BYTES;
+    this.#r2tBytes = options.r2tBytes ?? MAX_DATA_TRANSFER_BYTES;
+    this.#cpda = options.cpda ?? 0;
+    this.#allowHdgst = options.allowHdgst ?? true;
+    this.#allowDdgst = options.allowDdgst ?? true;
+    assert(this.#cpda >= 0 && this.#cpda <= MAX_PDA, 'cpda is 0 … 31');
+    assert(this.inCapsuleBytes % 16 === 0 && this.#maxH2CDataBytes >= 4096 && this.#r2tBytes >= 4096, 'queue options');
+    this.#framer = new Framer('controller', this, {
+      maxInCapsule: this.inCapsuleBytes,
+      maxData: this.#maxH2CDataBytes,
+    });
+    this.#makeSlots(UNBOUND_QUEUE_SLOTS);
+  }
+
+  /** Goes on with a queue that another thread has connected. */
+  static resume(environment: QueueEnvironment, commands: CommandSet, from: QueueHandoff): QueuePair {
+    const queue = new QueuePair(environment, commands, from);
+    queue.state = 'open';
+    queue.#framer.hdgst = from.hdgst;
+    queue.#framer.ddgst = from.ddgst;
+    queue.#hostAlign = (from.hpda + 1) * 4;
+    queue.#maxR2t = from.maxR2t;
+    queue.bind(from.qid, from.sqSize, from.sqFlowControl, commands);
+    queue.#sqhd = from.sqhd;
+    return queue;
+  }
+
+  /** Gives up this side of the queue; only while nothing is under way and nothing is left to send. */
+  handoff(): QueueHandoff {
+    assert(this.canHandOff, 'queue is busy');
+    this.state = 'closed';
+    return {
+      qid: this.qid,
+      sqSize: this.#sqSize,
+      sqFlowControl: this.#sqFlowControl,
+      sqhd: this.#sqhd,
+      hdgst: this.#framer.hdgst,
+      ddgst: this.#framer.ddgst,
+      hpda: this.#hostAlign / 4 - 1,
+      maxR2t: this.#maxR2t,
+      inCapsuleBytes: this.inCapsuleBytes,
+      maxH2CDataBytes: this.#maxH2CDataBytes,
+      r2tBytes: this.#r2tBytes,
+    };
+  }
+
+  get canHandOff(): boolean {
+    return this.state === 'open' && this.#outstanding === 0 && this.#outgoing.length === 0 && this.#framer.idle;
+  }
+
+  /** True when everything is said and the connection should be closed in order. */
+  get finished(): boolean {
+    return (this.state === 'closing' && !this.#hasOutput()) || this.state === 'closed';
+  }
+
+  /** Commands that have arrived and are not answered yet. */
+  get outstanding(): number {
+    return this.#outstanding;
+  }
+
+  get sqSize(): number {
+    return this.#sqSize;
+  }
+
+  get directLength(): number {
+    return this.#framer.directLength;
+  }
+
+  get directMemory(): Memory {
+    return this.#framer.placeMemory!;
+  }
+
+  get directOffset(): number {
+    return this.#framer.directOffset;
+  }
+
+  directReceived(length: number): void {
+    this.#receiving = true;
+    this.#framer.directReceived(length);
+    this.#receiving = false;
+  }
+
+  /** Takes all bytes from `start` to `end`. */
+  receive(memory: Memory, start: number, end: number): void {
+    if (this.state === 'closing' || this.state === 'closed') return;
+    this.#receiving = true;
+    this.#framer.receive(memory, start, end);
+    this.#receiving = false;
+  }
+
+  /** Fills the outbox with what is ready; true when there is more than went in. */
+  transmit(out: Outbox): boolean {
+    if (this.#icRespDue) this.#emitIcResp(out);
+    while (this.#outgoing.length > 0) {
+      if (!out.room(4, 256) || out.bytes >= TRANSMIT_BYTES) return true;
+      const slot = this.#outgoing.shift()!;
+      if (slot.state === SlotState.Done) this.#emitCompletion(slot, out);
+      else if (slot.state === SlotState.Receiving) this.#emitR2ts(slot, out);
+    }
+    if (this.#termReq !== null) {
+      if (!out.room(1, this.#termReq.length)) return true;
+      const at = out.reserve(this.#termReq.length);
+      out.arena.bytes.set(this.#termReq, at);
+      this.#termReq = null;
+    }
+    return false;
+  }
+
+  /** Runs commands again that found no payload memory. */
+  retryStarved(): void {
+    if (this.state !== 'open') return;
+    this.#receiving = true;
+    for (let n = this.#waiting.length; n > 0 && this.state === 'open'; n--) {
+      const slot = this.#waiting.shift()!;
+      if (slot.state === SlotState.WaitsForSlab) this.#requestData(slot);
+      else if (slot.state === SlotState.Starved) this.#execute(slot);
+    }
+    this.#receiving = false;
+    if (this.#waiting.length > 0) this.environment.starved(this);
+    this.#wantTransmit();
+  }
+
+  bind(qid: number, sqSize: number, sqFlowControl: boolean, commands: CommandSet): void {
+    assert(sqSize >= 2 && sqSize <= MAX_QUEUE_SIZE, 'queue size');
+    this.qid = qid;
+    this.#sqSize = sqSize;
+    this.#sqFlowControl = sqFlowControl;
+    this.#commands = commands;
+    // The Connect that leads here still has its slot: the slots there are stay, more are added.
+    this.#makeSlots(sqSize);
+  }
+
+  close(fes?: number): void {
+    if (this.state === 'closing' || this.state === 'closed') return;
+    if (fes !== undefined) this.#terminate(fes, 0, this.#sqes, 0);
+    else this.#stop('closing');
+    this.environment.wantTransmit(this);
+  }
+
+  /** The connection is gone. */
+  closed(): void {
+    if (this.state === 'closed') return;
+    this.#stop('closed');
+    this.#termReq = null;
+    this.#icRespDue = false;
+    while (this.#outgoing.length > 0) this.#outgoing.shift();
+    for (const slot of this.#slots) if (slot.state === SlotState.Done) this.#release(slot);
+  }
+
+  // ---------------------------------------------------------------- the sink of the framer
+
+  pduHeader(type: number, view: DataView, base: number): void {
+    switch (type) {
+      case PduType.CapsuleCmd:
+        this.#capsule(view, base);
+        break;
+      case PduType.H2CData:
+        this.#h2cData(view, base);
+        break;
+      case PduType.ICReq:
+        this.#icReq(view, base);
+        break;
+      default: // H2CTermReq: the host has given up; its words are for the log
+        this.fatalFes = TermReq.fes.get(view, base);
+        this.fatalFei = TermReq.fei.get(view, base);
+        this.#current = null;
+    }
+  }
+
+  pduPlace(length: number): void {
+    const slot = this.#current;
+    if (slot === null || slot.earlyStatus !== 0) return;
+    if (slot.slab === null) slot.slab = this.environment.pool.takeOverLimit(length);
+    this.#framer.placeMemory = slot.slab;
+    this.#framer.placeOffset = slot.received;
+  }
+
+  pduEnd(type: number, memory: Memory, offset: number, length: number, digestOk: boolean): void {
+    const slot = this.#current;
+    this.#current = null;
+    if (type === PduType.H2CTermReq) {
+      this.#framer.stop();
+      this.#stop('closing');
+    } else if (slot === null) {
+      // ICReq: all was said in its header
+    } else if (type === PduType.CapsuleCmd) {
+      this.#capsuleComplete(slot, memory, offset, length, digestOk);
+    } else {
+      this.#h2cDataComplete(slot, memory, offset, length, digestOk);
+    }
+  }
+
+  pduFatal(fes: number, fei: number, header: Memory, length: number): void {
+    this.#terminate(fes, fei, header, length);
+  }
+
+  // ---------------------------------------------------------------- PDUs from the host
+
+  #icReq(view: DataView, base: number): void {
+    const fail = (fes: number, fei: number): void => this.#framer.fail(fes, fei, view, base, ICReq.size);
+    if (this.state !== 'ic' || this.#icRespDue) return fail(Fes.PduSequenceError, 0);
+    if (ICReq.pfv.get(view, base) !== 0) return fail(Fes.UnsupportedParameter, ICReq.pfv.offset);
+    const hpda = ICReq.hpda.get(view, base);
+    if (hpda > MAX_PDA) return fail(Fes.InvalidPduHeaderField, ICReq.hpda.offset);
+    this.#hostAlign = (hpda + 1) * 4;
+    this.#maxR2t = Math.min(ICReq.maxr2t.get(view, base) + 1, MAX_QUEUE_SIZE);
+    this.#framer.hdgst = this.#allowHdgst && ICReq.hdgst.get(view, base) === 1;
+    this.#framer.ddgst = this.#allowDdgst && ICReq.ddgst.get(view, base) === 1;
+    this.#icRespDue = true;
+    this.state = 'open';
+  }
+
+  #capsule(view: DataView, base: number): void {
+    if (this.state !== 'open') return this.#framer.fail(Fes.PduSequenceError, 0, view, base, 72);
+    const slot = this.#free.pop();
+    // More commands than the queue has entries: the host does not keep to SQ flow control.
+    if (slot === undefined) return this.#framer.fail(Fes.PduSequenceError, 0, view, base, 72);
+    this.#outstanding++;
+    const sqe = base + CAPSULE_CMD_SQE;
+    const to = slot.sqeBase;
+    const copy = slot.sqeView;
+    for (let i = 0; i < SQE_SIZE; i += 4) copy.setUint32(to + i, view.getUint32(sqe + i, true), true);
+    const cid = RwSqe.cid.get(copy, to);
+    const opc = RwSqe.opc.get(copy, to);
+    slot.state = SlotState.Receiving;
+    slot.cid = cid;
+    slot.ownsCid = true;
+    slot.fabrics = opc === 0x7f;
+    slot.opcode = slot.fabrics ? RwSqe.nsid.get(copy, to) & 0xff : opc;
+    slot.direction = slot.opcode & 3;
+    slot.sglId = RwSqe.sglId.get(copy, to);
+    slot.sglLength = 0;
+    slot.sglOffset = 0;
+    slot.dataLength = 0;
+    slot.earlyStatus = 0;
+    slot.received = 0;
+    slot.requested = 0;
+    slot.r2tsOpen = 0;
+    slot.digestFailed = false;
+    slot.hasReply = false;
+    this.#current = slot;
+    const bit = 1 << (cid & 31);
+    if ((this.#cids[cid >>> 5]! & bit) !== 0) {
+      // The answer cannot tell the two apart, so this one must not free the identifier.
+      slot.ownsCid = false;
+      slot.earlyStatus = Status.CommandIdConflict | DNR;
+    } else {
+      this.#cids[cid >>> 5]! |= bit;
+      this.#parseSgl(slot, this.#framer.dataLength);
+    }
+  }
+
+  #parseSgl(slot: Slot, inCapsule: number): void {
+    const view = slot.sqeView;
+    const base = slot.sqeBase;
+    if (RwSqe.fuse.get(view, base) !== 0) {
+      slot.earlyStatus = Status.InvalidField | DNR;
+      return;
+    }
+    if (slot.direction === Direction.None) return;
+    const length = RwSqe.sglLength.get(view, base);
+    slot.sglLength = length;
+    slot.dataLength = length;
+    if (slot.sglId === SglId.inCapsule) {
+      slot.sglOffset = RwSqe.sglAddress.get(view, base);
+      if (slot.direction !== Direction.HostToController) slot.earlyStatus = Status.SglDescriptorTypeInvalid | DNR;
+      else if (slot.sglOffset + length > inCapsule) slot.earlyStatus = Status.SglOffsetInvalid | DNR;
+    } else if (slot.sglId !== SglId.transport) {
+      // A descriptor that is all zero belongs to a command that moves nothing.
+      if (length !== 0 || slot.sglId !== 0) slot.earlyStatus = Status.SglDescriptorTypeInvalid | DNR;
+    }
+  }
+
+  #capsuleComplete(slot: Slot, memory: Memory, offset: number, length: number, digestOk: boolean): void {
+    if (slot.earlyStatus !== 0) return slot.complete(slot.earlyStatus);
+    // A command whose data was damaged on the way was not understood: it must not be run.
+    if (!digestOk) return slot.complete(Status.TransientTransportError);
+    if (slot.slab !== null && slot.sglId !== SglId.inCapsule) this.#giveSlab(slot); // bytes that nobody asked for
+    const status = this.#commands.admit(slot);
+    if (status !== 0) return slot.complete(status);
+    if (slot.dataLength > MAX_DATA_TRANSFER_BYTES) return slot.complete(Status.InvalidField | DNR);
+    if (slot.direction === Direction.HostToController && slot.dataLength > 0) {
+      if (slot.sglId === SglId.inCapsule) {
+        if (slot.sglOffset + slot.dataLength > length) return slot.complete(Status.DataSglLengthInvalid | DNR);
+        slot.dataMemory = memory;
+        slot.dataOffset = offset + slot.sglOffset;
+      } else {
+        return this.#requestData(slot);
+      }
+    }
+    this.#execute(slot);
+  }
+
+  #execute(slot: Slot): void {
+    slot.state = SlotState.Running;
+    this.#commands.execute(slot);
+  }
+
+  /** Finds memory for the data of a write, then asks the host for it. */
+  #requestData(slot: Slot): void {
+    const slab = this.environment.pool.take(slot.dataLength);
+    if (slab === null) return this.#starve(slot, SlotState.WaitsForSlab);
+    slot.slab = slab;
+    slot.dataMemory = slab;
+    slot.dataOffset = 0;
+    slot.state = SlotState.Receiving;
+    this.#outgoing.push(slot);
+    this.#wantTransmit();
+  }
+
+  #h2cData(view: DataView, base: number): void {
+    const fail = (fes: number, fei: number): void => this.#framer.fail(fes, fei, view, base, H2CData.size);
+    if (this.state !== 'open') return fail(Fes.PduSequenceError, 0);
+    const ttag = H2CData.ttag.get(view, base);
+    const slot = this.#slots[ttag & (MAX_QUEUE_SIZE - 1)];
+    if (slot === undefined || slot.state !== SlotState.Receiving || slot.requested === 0) {
+      return fail(Fes.InvalidPduHeaderField, H2CData.ttag.offset);
+    }
+    if (slot.cid !== H2CData.cccid.get(view, base)) return fail(Fes.InvalidPduHeaderField, H2CData.cccid.offset);
+    const datal = H2CData.datal.get(view, base);
+    if (datal !== this.#framer.dataLength) return fail(Fes.InvalidPduHeaderField, H2CData.datal.offset);
+    const datao = H2CData.datao.get(view, base);
+    // Data of a command comes in order, and a PDU stays within the R2T that its tag names.
+    const r2t = Math.floor(slot.received / this.#r2tBytes);
+    const r2tEnd = Math.min((r2t + 1) * this.#r2tBytes, slot.requested);
+    if (datao !== slot.received || datao + datal > r2tEnd) {
+      return fail(Fes.DataTransferOutOfRange, H2CData.datao.offset);
+    }
+    if (ttag >>> 10 !== (r2t & 63)) return fail(Fes.InvalidPduHeaderField, H2CData.ttag.offset);
+    this.#current = slot;
+  }
+
+  #h2cDataComplete(slot: Slot, memory: Memory, offset: number, length: number, digestOk: boolean): void {
+    if (memory !== slot.slab) copyBytes(memory, offset, slot.slab!, slot.received, length);
+    if (!digestOk) slot.digestFailed = true;
+    slot.received += length;
+    if (slot.received % this.#r2tBytes === 0 || slot.received === slot.requested) slot.r2tsOpen--;
+    if (slot.received === slot.dataLength) {
+      if (slot.digestFailed) slot.complete(Status.TransientTransportError);
+      else this.#execute(slot);
+    } else if (slot.requested < slot.dataLength) {
+      this.#outgoing.push(slot);
+      this.#wantTransmit();
+    }
+  }
+
+  // ---------------------------------------------------------------- commands
+
+  /** Called by the slot. */
+  completed(slot: Slot): void {
+    if (slot.status !== 0) slot.hasReply = false;
+    slot.state = SlotState.Done;
+    if (this.state !== 'open') {
+      this.#release(slot);
+      return;
+    }
+    this.#outgoing.push(slot);
+    this.#wantTransmit();
+  }
+
+  /** Called by the slot: payload memory for a reply, or null after having put the slot among those who wait. */
+  takeReplySlab(slot: Slot): Slot['slab'] {
+    const slab =
+      this.#replySlabBytes + slot.dataLength > REPLY_SLAB_BYTES && this.#replySlabBytes > 0
+        ? null
+        : this.environment.pool.take(slot.dataLength);
+    if (slab === null) this.#starve(slot, SlotState.Starved);
+    else this.#replySlabBytes += slab.length;
+    return slab;
+  }
+
+  #starve(slot: Slot, state: SlotState): void {
+    slot.state = state;
+    this.#waiting.push(slot);
+    if (this.#waiting.length === 1) this.environment.starved(this);
+  }
+
+  #wantTransmit(): void {
+    if (!this.#receiving) this.environment.wantTransmit(this);
+  }
+
+  #hasOutput(): boolean {
+    return this.#outgoing.length > 0 || this.#termReq !== null || this.#icRespDue;
+  }
+
+  #makeSlots(count: number): void {
+    const first = this.#slots.length;
+    if (count <= first) return;
+    const sqes = Memory.alloc((count - first) * SQE_SIZE);
+    for (let i = count - 1; i >= first; i--) {
+      const slot = new Slot(this, i, sqes, (i - first) * SQE_SIZE);
+      this.#slots[i] = slot;
+      this.#free.push(slot);
+    }
+  }
+
+  #release(slot: Slot): void {
+    if (slot.slab !== null) this.#giveSlab(slot);
+    this.#freeSlot(slot);
+  }
+
+  #giveSlab(slot: Slot): void {
+    this.environment.pool.give(slot.slab!);
+    this.#forgetReplySlab(slot);
+  }
+
+  #forgetReplySlab(slot: Slot): void {
+    if (slot.direction === Direction.ControllerToHost) {
+      this.#replySlabBytes = Math.max(0, this.#replySlabBytes - slot.slab!.length);
+    }
+    slot.slab = null;
+  }
+
+  #freeSlot(slot: Slot): void {
+    if (slot.ownsCid) this.#cids[slot.cid >>> 5]! &= ~(1 << (slot.cid & 31));
+    slot.state = SlotState.Free;
+    this.#outstanding--;
+    this.#free.push(slot);
+  }
+
+  /** From now on nothing is received and no command is run. */
+  #stop(state: 'closing' | 'closed'): void {
+    const first = this.state === 'ic' || this.state === 'open';
+    this.state = state;
+    this.#framer.stop();
+    this.#current = null;
+    this.#waiting.clear();
+    if (!first) return;
+    for (const slot of this.#slots) {
+      // A device may still read from or write to the payload of a running command: `completed` releases it.
+      if (slot.state === SlotState.Receiving || slot.state === SlotState.WaitsForSlab) this.#release(slot);
+      else if (slot.state === SlotState.Starved) this.#release(slot);
+    }
+    this.#commands.closed();
+  }
+
+  /** Says goodbye with a C2HTermReq (NVMe-TCP 3.6.2.4), then closes. */
+  #terminate(fes: number, fei: number, header: Memory, length: number): void {
+    if (this.state === 'closing' || this.state === 'closed') return;
+    this.fatalFes = fes;
+    this.fatalFei = fei;
+    this.#fatal = true;
+    const data = Math.min(length, TERM_DATA_MAX);
+    const pdu = new Uint8Array(TermReq.size + data);
+    TermReq.emit(new DataView(pdu.buffer), 0, {
+      pduType: PduType.C2HTermReq,
+      hlen: TermReq.size,
+      plen: pdu.length,
+      fes,
+      fei,
+    });
+    pdu.set(header.bytes.subarray(0, data), TermReq.size);
+    this.#stop('closing');
+    // Answers to commands that were done stand before the goodbye; a host that broke the protocol gets none of them.
+    while (this.#outgoing.length > 0) {
+      const slot = this.#outgoing.shift()!;
+      if (slot.state === SlotState.Done) this.#release(slot);
+    }
+    this.#termReq = pdu;
+  }
+
+  /** True when the host broke the protocol. */
+  get fatal(): boolean {
+    return this.#fatal;
+  }
+
+  // ---------------------------------------------------------------- PDUs to the host
+
+  #emitIcResp(out: Outbox): void {
+    this.#icRespDue = false;
+    const at = out.reserve(ICResp.size);
+    ICResp.emit(out.arena.view, at, {
+      pduType: PduType.ICResp,
+      hlen: ICResp.size,
+      plen: ICResp.size,
+      cpda: this.#cpda,
+      hdgst: this.#framer.hdgst ? 1 : 0,
+      ddgst: this.#framer.ddgst ? 1 : 0,
+      maxh2cdata: this.#maxH2CDataBytes,
+    });
+  }
+
+  #emitR2ts(slot: Slot, out: Outbox): void {
+    const hdgst = this.#framer.hdgst;
+    const size = hdgst ? 24 + DIGEST_SIZE : 24;
+    while (slot.requested < slot.dataLength && slot.r2tsOpen < this.#maxR2t) {
+      if (!out.room(1, size)) {
+        this.#outgoing.unshift(slot);
+        return;
+      }
+      const offset = slot.requested;
+      const length = Math.min(this.#r2tBytes, slot.dataLength - offset);
+      const ttag = slot.index | ((Math.floor(offset / this.#r2tBytes) & 63) << 10);
+      const at = out.reserve(size);
+      emitR2T(out.arena.view, at, hdgst ? PduFlag.HDGSTF : 0, size, slot.cid, ttag, offset, length);
+      if (hdgst) this.#headerDigest(out, at, 24);
+      slot.requested = offset + length;
+      slot.r2tsOpen++;
+    }
+  }
+
+  #emitCompletion(slot: Slot, out: Outbox): void {
+    const { status, dw0, dw1 } = slot;
+    if (this.#sqFlowControl) this.#sqhd = this.#sqhd + 1 === this.#sqSize ? 0 : this.#sqhd + 1;
+    let answered = false;
+    if (slot.hasReply && slot.dataLength > 0) {
+      // Without SQ flow control the response carries no news and can be left out (NVMe-TCP 3.3.2.2).
+      answered = !this.#sqFlowControl && dw0 === 0 && dw1 === 0;
+      this.#emitC2HData(slot, out, answered ? PduFlag.LAST_PDU | PduFlag.SUCCESS : PduFlag.LAST_PDU);
+    }
+    if (!answered) {
+      const hdgst = this.#framer.hdgst;
+      const size = hdgst ? 24 + DIGEST_SIZE : 24;
+      const at = out.reserve(size);
+      const flags = hdgst ? PduFlag.HDGSTF : 0;
+      emitCapsuleResp(out.arena.view, at, flags, size, dw0, dw1, this.#sqhd, slot.cid, status);
+      if (hdgst) this.#headerDigest(out, at, 24);
+    }
+    this.commandsCompleted++;
+    if (slot.slab !== null) {
+      out.releaseAfterSend(slot.slab, this.environment.pool);
+      this.#forgetReplySlab(slot);
+    }
+    this.#freeSlot(slot);
+  }
+
+  #emitC2HData(slot: Slot, out: Outbox, flags: number): void {
+    const { hdgst, ddgst } = this.#framer;
+    const length = slot.dataLength;
+    const header = hdgst ? 24 + DIGEST_SIZE : 24;
+    const align = this.#hostAlign;
+    const pdo = align <= 4 ? header : Math.ceil(header / align) * align;
+    const plen = pdo + length + (ddgst ? DIGEST_SIZE : 0);
+    const at = out.reserve(pdo);
+    let all = flags;
+    if (hdgst) all |= PduFlag.HDGSTF;
+    if (ddgst) all |= PduFlag.DDGSTF;
+    emitC2HData(out.arena.view, at, all, pdo, plen, slot.cid, 0, length);
+    if (hdgst) this.#headerDigest(out, at, 24);
+    for (let i = at + header; i < at + pdo; i++) out.arena.bytes[i] = 0;
+    out.append(slot.dataMemory, slot.dataOffset, length);
+    if (ddgst) {
+      const digest = crc32c(slot.dataMemory, slot.dataOffset, length);
+      out.arena.view.setUint32(out.reserve(DIGEST_SIZE), digest, true);
+    }
+  }
+
+  #headerDigest(out: Outbox, at: number, hlen: number): void {
+    out.arena.view.setUint32(at + hlen, crc32c(out.arena, at, hlen), true);
+  }
+}

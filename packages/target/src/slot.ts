@@ -1,0 +1,110 @@
+import { assert, copyBytes, type Memory, type Slab } from '@nvbraid/base';
+import type { QueuePair } from './queue-pair.ts';
+import type { Request } from './request.ts';
+
+/** Where a command stands. */
+export const SlotState = {
+  Free: 0,
+  /** The capsule, or data that R2Ts asked for, is still arriving. */
+  Receiving: 1,
+  /** A write that needs payload memory before its R2T can go out. */
+  WaitsForSlab: 2,
+  Running: 3,
+  /** Asked for a reply buffer and got none: will be executed again. */
+  Starved: 4,
+  /** Completed; its PDUs are not on the wire yet. */
+  Done: 5,
+} as const;
+export type SlotState = (typeof SlotState)[keyof typeof SlotState];
+
+export const Direction = { None: 0, HostToController: 1, ControllerToHost: 2, Both: 3 } as const;
+
+/** The queue's own view of a request: one object per submission queue entry, used again and again. */
+export class Slot implements Request {
+  readonly queue: QueuePair;
+  readonly index: number;
+  readonly sqeView: DataView;
+  readonly sqeBase: number;
+  state: SlotState = SlotState.Free;
+  cid = 0;
+  /** False when another command under way has the same identifier. */
+  ownsCid = true;
+  opcode = 0;
+  fabrics = false;
+  direction = 0;
+  /** SGL identifier byte of the SQE. */
+  sglId = 0;
+  sglLength = 0;
+  /** Offset into the in-capsule data where `sglId` says so. */
+  sglOffset = 0;
+  dataLength = 0;
+  dataMemory: Memory;
+  dataOffset = 0;
+  slab: Slab | null = null;
+  /** Status found while the capsule was being taken apart; ends the command before `admit`. */
+  earlyStatus = 0;
+  /** Bytes that have arrived for R2Ts, bytes that R2Ts have asked for, and R2Ts that are not filled yet. */
+  received = 0;
+  requested = 0;
+  r2tsOpen = 0;
+  digestFailed = false;
+  hasReply = false;
+  status = 0;
+  dw0 = 0;
+  dw1 = 0;
+
+  constructor(queue: QueuePair, index: number, sqes: Memory, sqeBase: number) {
+    this.queue = queue;
+    this.index = index;
+    this.sqeView = sqes.view;
+    this.sqeBase = sqeBase;
+    this.dataMemory = sqes;
+  }
+
+  keepData(): void {
+    if (this.slab !== null || this.dataLength === 0) return;
+    const slab = this.queue.environment.pool.takeOverLimit(this.dataLength);
+    copyBytes(this.dataMemory, this.dataOffset, slab, 0, this.dataLength);
+    this.slab = slab;
+    this.dataMemory = slab;
+    this.dataOffset = 0;
+  }
+
+  replyBuffer(): Slab | null {
+    if (this.slab === null) {
+      this.slab = this.queue.takeReplySlab(this);
+      if (this.slab === null) return null;
+    }
+    this.hasReply = true;
+    this.dataMemory = this.slab;
+    this.dataOffset = 0;
+    return this.slab;
+  }
+
+  replyFrom(memory: Memory, offset: number): void {
+    this.hasReply = true;
+    this.dataMemory = memory;
+    this.dataOffset = offset;
+  }
+
+  replyBytes(bytes: Uint8Array, offset = 0): void {
+    if (this.dataLength === 0) return;
+    const slab = this.slab ?? this.queue.environment.pool.takeOverLimit(this.dataLength);
+    this.slab = slab;
+    const available = Math.max(0, Math.min(this.dataLength, bytes.length - offset));
+    if (available > 0) slab.bytes.set(bytes.subarray(offset, offset + available));
+    slab.bytes.fill(0, available, this.dataLength);
+    this.hasReply = true;
+    this.dataMemory = slab;
+    this.dataOffset = 0;
+  }
+
+  complete(status: number, dw0 = 0, dw1 = 0): void {
+    if (this.state === SlotState.Free) return; // the queue is gone
+    assert(this.state !== SlotState.Done, 'command completed twice');
+    this.status = status;
+    this.dw0 = dw0;
+    this.dw1 = dw1;
+    this.queue.completed(this);
+  }
+}
