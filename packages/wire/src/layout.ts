@@ -173,6 +173,21 @@ export function u32(offset: number, options: NumberOptions = {}): Field<number> 
 
 const TWO32 = 0x100000000;
 
+/** A 48-bit number: timestamps. */
+export function u48(offset: number, options: NumberOptions = {}): Field<number> {
+  return {
+    offset,
+    length: 6,
+    initial: options.initial ?? 0,
+    get: (view, base) => view.getUint32(base + offset, true) + view.getUint16(base + offset + 4, true) * TWO32,
+    set: (view, base, value) => {
+      view.setUint32(base + offset, value >>> 0, true);
+      view.setUint16(base + offset + 4, Math.floor(value / TWO32), true);
+    },
+    format: formatNumber(options, 12),
+  };
+}
+
 /**
  * A 64-bit number as a JavaScript number, for quantities whose legal values stay below 2^53 (LBAs, sizes, counters).
  * A larger value on the wire reads as a number above 2^53, inexact but never small, so that range checks still refuse it.
@@ -248,7 +263,7 @@ export function bits(
     length: bytes,
     mask,
     initial: options.initial ?? 0,
-    get: (view, base) => (read(view, base + offset) >>> shift) & ones,
+    get: (view, base) => ((read(view, base + offset) >>> shift) & ones) >>> 0,
     set: (view, base, value) =>
       write(view, base + offset, ((read(view, base + offset) & keep) | ((value & ones) << shift)) >>> 0),
     format: formatNumber(options, Math.ceil(width / 4)),

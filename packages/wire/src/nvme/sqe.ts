@@ -27,6 +27,18 @@ export const Sqe = layout('SQE', 64, {
 export type Sqe = ValueOf<typeof Sqe>;
 export const SQE_SIZE = 64;
 
+/** What the views of single commands share: everything before cdw10, the SGL identifier as one byte. */
+export const sqeHead = {
+  opc: u8(0, { hex: true }),
+  fuse: bits(1, 0, 2),
+  psdt: bits(1, 6, 2),
+  cid: u16(2),
+  nsid: u32(4),
+  sglAddress: u64(24, { hex: true }),
+  sglLength: u32(32),
+  sglId: u8(39, { hex: true }),
+} as const;
+
 /** SGL descriptor type and subtype as one byte, as they stand in byte 15 of the descriptor (Base 2.1, 4.3.2). */
 export const SglId = {
   /** Data block by offset: data inside the capsule. */
@@ -38,14 +50,7 @@ export const SQE_SGL_ID_OFFSET = 39;
 
 /** The view of the 12-dword I/O commands that name a range of blocks: slba in cdw10-11, nlb (0's based) in cdw12. */
 export const RwSqe = layout('RW', 64, {
-  opc: u8(0, { hex: true }),
-  fuse: bits(1, 0, 2),
-  psdt: bits(1, 6, 2),
-  cid: u16(2),
-  nsid: u32(4),
-  sglAddress: u64(24, { hex: true }),
-  sglLength: u32(32),
-  sglId: u8(39, { hex: true }),
+  ...sqeHead,
   slba: u64(40),
   nlb: u16(48),
   /** Write Zeroes: deallocate if possible. */

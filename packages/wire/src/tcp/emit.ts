@@ -5,7 +5,15 @@ import { CAPSULE_RESP_CQE, PduType } from './pdu.ts';
  * them together), in a few stores. `pdo` is 0 for PDUs without data; digests are the caller's.
  */
 
-function common(view: DataView, base: number, type: number, flags: number, hlen: number, pdo: number, plen: number): void {
+function common(
+  view: DataView,
+  base: number,
+  type: number,
+  flags: number,
+  hlen: number,
+  pdo: number,
+  plen: number,
+): void {
   view.setUint32(base, (type | (flags << 8) | (hlen << 16) | (pdo << 24)) >>> 0, true);
   view.setUint32(base + 4, plen, true);
 }
