@@ -30,5 +30,6 @@ export * from './nvme/sgl.ts';
 export * from './nvme/sqe.ts';
 export * from './nvme/status.ts';
 export * from './parsed.ts';
+export * from './tcp/emit.ts';
 export * from './tcp/framer.ts';
 export * from './tcp/pdu.ts';
