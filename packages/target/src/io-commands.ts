@@ -1,5 +1,5 @@
-import { type Io, IoOp, IoResult } from '@nvbraid/blockdev';
 import { assert, type Memory } from '@nvbraid/base';
+import { type Io, IoOp, IoResult } from '@nvbraid/blockdev';
 import { DNR, IoOpcode, RwSqe, Sqe, Status } from '@nvbraid/wire';
 import { Counter, type IoCounters } from './io-counters.ts';
 import type { NamespaceEntry, NamespaceTable } from './namespace-table.ts';

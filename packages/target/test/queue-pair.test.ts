@@ -1,0 +1,451 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { crc32c, Memory, Outbox, Rng, SlabPool } from '@nvbraid/base';
+import {
+  C2HData,
+  CapsuleCmd,
+  CapsuleResp,
+  Cqe,
+  Fes,
+  Framer,
+  H2CData,
+  ICReq,
+  ICResp,
+  PduFlag,
+  type PduSink,
+  PduType,
+  R2T,
+  RwSqe,
+  SglId,
+  Status,
+  TermReq,
+} from '@nvbraid/wire';
+import { type QueueOptions, QueuePair } from '../src/queue-pair.ts';
+import type { CommandSet, Request } from '../src/request.ts';
+
+/** A command set that stores writes in one memory and answers reads from it; opcode 0x80 stays under way. */
+class Store implements CommandSet {
+  readonly memory = Memory.alloc(1 << 20);
+  readonly held: Request[] = [];
+  admitted = 0;
+  executed = 0;
+  closings = 0;
+  useSlabs = false;
+
+  admit(request: Request): number {
+    this.admitted++;
+    if (request.opcode === 0x7e) return Status.InvalidOpcode;
+    return 0;
+  }
+
+  execute(request: Request): void {
+    this.executed++;
+    const at = RwSqe.slba.get(request.sqeView, request.sqeBase);
+    if (request.opcode === 0x01) {
+      const { bytes } = request.dataMemory;
+      this.memory.bytes.set(bytes.subarray(request.dataOffset, request.dataOffset + request.dataLength), at);
+      request.complete(0);
+    } else if (request.opcode === 0x02) {
+      if (this.useSlabs) {
+        const slab = request.replyBuffer();
+        if (slab === null) return;
+        slab.bytes.set(this.memory.bytes.subarray(at, at + request.dataLength));
+      } else request.replyFrom(this.memory, at);
+      request.complete(0);
+    } else if (request.opcode === 0x80) this.held.push(request);
+    else request.complete(0, 0x1234);
+  }
+
+  closed(): void {
+    this.closings++;
+  }
+}
+
+type Seen = { type: number; values: Record<string, unknown>; data: Uint8Array; digestOk: boolean };
+
+/** The other end: speaks bytes, remembers the PDUs that came back. */
+class Peer implements PduSink {
+  readonly store = new Store();
+  readonly pool: SlabPool;
+  readonly queue: QueuePair;
+  readonly framer: Framer;
+  readonly out = new Outbox(64 * 1024, 64);
+  seen: Seen[] = [];
+  wants = 0;
+  starvations = 0;
+  #header: Record<string, unknown> = {};
+
+  constructor(options: QueueOptions = {}, poolBytes = 8 << 20) {
+    this.pool = new SlabPool(poolBytes);
+    const environment = {
+      pool: this.pool,
+      wantTransmit: () => {
+        this.wants++;
+      },
+      starved: () => {
+        this.starvations++;
+      },
+    };
+    this.queue = new QueuePair(environment, this.store, options);
+    this.framer = new Framer('host', this, { maxInCapsule: 0, maxData: 1 << 20 });
+  }
+
+  pduHeader(type: number, view: DataView, base: number): void {
+    const of = { 1: ICResp, 3: TermReq, 5: CapsuleResp, 7: C2HData, 9: R2T }[type]!;
+    this.#header = of.parse(view, base) as Record<string, unknown>;
+    if (type === PduType.CapsuleResp) this.#header = Cqe.parse(view, base + 8) as Record<string, unknown>;
+  }
+  pduPlace(length: number): void {
+    this.framer.placeMemory = Memory.alloc(length);
+    this.framer.placeOffset = 0;
+  }
+  pduEnd(type: number, memory: Memory, offset: number, length: number, digestOk: boolean): void {
+    this.seen.push({ type, values: this.#header, data: memory.bytes.slice(offset, offset + length), digestOk });
+  }
+  pduFatal(fes: number, fei: number): void {
+    assert.fail(`the target sent nonsense: ${fes} ${fei}`);
+  }
+
+  send(bytes: Uint8Array): void {
+    this.queue.receive(Memory.over(bytes), 0, bytes.length);
+  }
+
+  /** Everything that the queue has to say. */
+  poll(): Seen[] {
+    this.seen = [];
+    for (let more = true; more; ) {
+      more = this.queue.transmit(this.out);
+      const bytes = this.out.toBytes();
+      this.framer.receive(Memory.over(bytes), 0, bytes.length);
+      this.out.reset();
+    }
+    return this.seen;
+  }
+
+  handshake(ic: Record<string, number> = {}, sqSize = 16, sqFlowControl = true): this {
+    this.send(ICReq.toBytes({ pduType: 0, hlen: 128, plen: 128, ...ic }));
+    assert.equal(this.poll()[0]!.type, PduType.ICResp);
+    this.framer.hdgst = ic.hdgst === 1;
+    this.framer.ddgst = ic.ddgst === 1;
+    this.queue.bind(1, sqSize, sqFlowControl, this.store);
+    return this;
+  }
+
+  capsule(cid: number, opc: number, fields: Record<string, number> = {}, data?: Uint8Array): Uint8Array {
+    const hd = this.framer.hdgst ? 4 : 0;
+    const dd = this.framer.ddgst && data ? 4 : 0;
+    const pdo = data ? 72 + hd : 0;
+    const m = Memory.alloc(72 + hd + (data?.length ?? 0) + dd);
+    CapsuleCmd.emit(m.view, 0, {
+      pduType: PduType.CapsuleCmd,
+      flags: (hd ? PduFlag.HDGSTF : 0) | (dd ? PduFlag.DDGSTF : 0),
+      hlen: 72,
+      pdo,
+      plen: m.length,
+    });
+    RwSqe.emit(m.view, 8, {
+      opc,
+      cid,
+      nsid: 1,
+      psdt: 1,
+      sglId: data ? SglId.inCapsule : SglId.transport,
+      sglLength: data?.length ?? 0,
+      ...fields,
+    });
+    if (hd) m.view.setUint32(72, crc32c(m, 0, 72), true);
+    if (data) {
+      m.bytes.set(data, pdo);
+      if (dd) m.view.setUint32(pdo + data.length, crc32c(m, pdo, data.length), true);
+    }
+    return m.bytes;
+  }
+
+  h2c(cid: number, ttag: number, offset: number, data: Uint8Array, damage = false): Uint8Array {
+    const hd = this.framer.hdgst ? 4 : 0;
+    const dd = this.framer.ddgst ? 4 : 0;
+    const m = Memory.alloc(24 + hd + data.length + dd);
+    H2CData.emit(m.view, 0, {
+      pduType: PduType.H2CData,
+      flags: (hd ? PduFlag.HDGSTF : 0) | (dd ? PduFlag.DDGSTF : 0) | PduFlag.LAST_PDU,
+      hlen: 24,
+      pdo: 24 + hd,
+      plen: m.length,
+      cccid: cid,
+      ttag,
+      datao: offset,
+      datal: data.length,
+    });
+    if (hd) m.view.setUint32(24, crc32c(m, 0, 24), true);
+    m.bytes.set(data, 24 + hd);
+    if (dd) m.view.setUint32(24 + hd + data.length, crc32c(m, 24 + hd, data.length) ^ (damage ? 1 : 0), true);
+    return m.bytes;
+  }
+}
+
+const pattern = (length: number, seed = 1): Uint8Array => {
+  const bytes = new Uint8Array(length);
+  new Rng(seed).fill(bytes);
+  return bytes;
+};
+const status = (seen: Seen | undefined): number => (seen!.values.sct as number) * 256 + (seen!.values.sc as number);
+
+for (const digests of [0, 1, 2, 3]) {
+  const ic = { hdgst: digests & 1, ddgst: digests >> 1 };
+  test(`write in the capsule, read back, digests ${digests}`, () => {
+    const peer = new Peer().handshake(ic);
+    const data = pattern(4096);
+    peer.send(peer.capsule(7, 1, { slba: 512 }, data));
+    const [response] = peer.poll();
+    assert.deepEqual([response!.type, response!.values.cid, status(response)], [PduType.CapsuleResp, 7, 0]);
+    peer.send(peer.capsule(8, 2, { slba: 512, sglLength: 4096 }));
+    const [read, done] = peer.poll();
+    assert.deepEqual(read!.data, data);
+    assert.ok(read!.digestOk);
+    assert.equal((read!.values.flags as number) & (PduFlag.LAST_PDU | PduFlag.SUCCESS), PduFlag.LAST_PDU);
+    assert.deepEqual([done!.values.cid, done!.values.sqhd], [8, 2]);
+    assert.equal(peer.queue.outstanding, 0);
+  });
+
+  test(`write by several R2Ts, any split of the stream, digests ${digests}`, () => {
+    for (let seed = 1; seed < 20; seed++) {
+      const rng = new Rng(seed);
+      const peer = new Peer({ r2tBytes: 8192 }).handshake({ ...ic, maxr2t: 1 });
+      const data = pattern(30000, seed);
+      const feed = (bytes: Uint8Array): void => {
+        for (let at = 0; at < bytes.length; ) {
+          const n = Math.min(rng.between(1, 9000), bytes.length - at);
+          peer.send(bytes.slice(at, at + n));
+          at += n;
+        }
+      };
+      feed(peer.capsule(3, 1, { slba: 0, sglLength: data.length }));
+      let asked = peer.poll();
+      assert.equal(asked.length, 2, 'two R2Ts at once, as the host allows');
+      let filled = 0;
+      let last: Seen | undefined;
+      while (filled < data.length) {
+        for (const r2t of asked) {
+          assert.equal(r2t.type, PduType.R2T);
+          const { r2to, r2tl, ttag } = r2t.values as Record<string, number>;
+          assert.equal(r2to, filled);
+          for (let at = 0; at < r2tl!; at += 3000) {
+            const part = data.slice(r2to! + at, r2to! + Math.min(at + 3000, r2tl!));
+            feed(peer.h2c(3, ttag!, r2to! + at, part));
+            filled += part.length;
+          }
+        }
+        asked = peer.poll();
+        last = asked[0];
+      }
+      assert.deepEqual([last!.type, status(last)], [PduType.CapsuleResp, 0], `seed ${seed}`);
+      assert.deepEqual(peer.store.memory.bytes.slice(0, data.length), data);
+      assert.equal(peer.pool.loanedBytes, 0);
+    }
+  });
+}
+
+test('without SQ flow control a read ends with SUCCESS and no capsule; sqhd stays zero', () => {
+  const peer = new Peer().handshake({}, 16, false);
+  peer.send(peer.capsule(1, 2, { slba: 0, sglLength: 512 }));
+  const seen = peer.poll();
+  assert.equal(seen.length, 1);
+  assert.equal((seen[0]!.values.flags as number) & PduFlag.SUCCESS, PduFlag.SUCCESS);
+  peer.send(peer.capsule(2, 0x44, {}));
+  assert.deepEqual([peer.poll()[0]!.values.sqhd, peer.seen[0]!.values.dw0], [0, 0x1234]);
+});
+
+test('HPDA aligns the data of C2HData', () => {
+  const peer = new Peer().handshake({ hpda: 31, hdgst: 1, ddgst: 1 });
+  peer.send(peer.capsule(1, 2, { slba: 0, sglLength: 512 }));
+  const [read] = peer.poll();
+  assert.equal(read!.values.pdo, 128);
+  assert.equal(read!.values.plen, 128 + 512 + 4);
+  assert.ok(read!.digestOk);
+});
+
+test('sqhd counts answers and wraps at the queue size', () => {
+  const peer = new Peer().handshake({}, 4);
+  const heads: unknown[] = [];
+  for (let cid = 0; cid < 6; cid++) {
+    peer.send(peer.capsule(cid, 0x44));
+    heads.push(peer.poll()[0]!.values.sqhd);
+  }
+  assert.deepEqual(heads, [1, 2, 3, 0, 1, 2]);
+});
+
+test('a refused command reports its status once and takes its in-capsule data with it', () => {
+  const peer = new Peer().handshake();
+  peer.send(peer.capsule(1, 0x7e, {}));
+  peer.send(peer.capsule(2, 1, { slba: 0, sglAddress: 100 }, pattern(64)));
+  peer.send(peer.capsule(3, 1, { slba: 0, sglId: 0x33 }, pattern(64)));
+  peer.send(peer.capsule(4, 1, { slba: 0, fuse: 1 }, pattern(64)));
+  peer.send(peer.capsule(5, 0x44));
+  assert.deepEqual(
+    peer.poll().map((seen) => [seen.values.cid, status(seen)]),
+    [
+      [1, Status.InvalidOpcode],
+      [2, Status.SglOffsetInvalid],
+      [3, Status.SglDescriptorTypeInvalid],
+      [4, Status.InvalidField],
+      [5, 0],
+    ],
+  );
+  assert.equal(peer.store.executed, 1);
+});
+
+test('a command identifier in use is refused and stays in use', () => {
+  const peer = new Peer().handshake();
+  peer.send(peer.capsule(9, 0x80));
+  peer.send(peer.capsule(9, 0x44));
+  peer.send(peer.capsule(9, 0x44));
+  assert.deepEqual(peer.poll().map(status), [Status.CommandIdConflict, Status.CommandIdConflict]);
+  peer.store.held[0]!.complete(0);
+  assert.equal(peer.wants, 1, 'a late completion asks for a transmit');
+  assert.deepEqual(peer.poll().map(status), [0]);
+  peer.send(peer.capsule(9, 0x44));
+  assert.deepEqual(peer.poll().map(status), [0]);
+});
+
+test('a damaged data digest fails the command, not the connection, and the data is not used', () => {
+  const peer = new Peer().handshake({ ddgst: 1 });
+  const capsule = peer.capsule(1, 1, { slba: 0 }, pattern(512));
+  capsule[capsule.length - 1]! ^= 1;
+  peer.send(capsule);
+  assert.deepEqual(peer.poll().map(status), [Status.TransientTransportError]);
+  peer.send(peer.capsule(2, 1, { slba: 0, sglLength: 1024 }));
+  const [r2t] = peer.poll();
+  peer.send(peer.h2c(2, r2t!.values.ttag as number, 0, pattern(512), true));
+  peer.send(peer.h2c(2, r2t!.values.ttag as number, 512, pattern(512)));
+  assert.deepEqual(peer.poll().map(status), [Status.TransientTransportError]);
+  assert.equal(peer.store.executed, 0);
+  assert.equal(peer.pool.loanedBytes, 0);
+});
+
+const violations: [string, (peer: Peer) => Uint8Array, number, number][] = [
+  ['a second ICReq', () => ICReq.toBytes({ hlen: 128, plen: 128 }), Fes.PduSequenceError, 0],
+  ['an unknown PDU type', () => Uint8Array.of(0x0b, 0, 24, 0, 24, 0, 0, 0), Fes.InvalidPduHeaderField, 0],
+  ['H2CData for no command', (peer) => peer.h2c(1, 5, 0, pattern(512)), Fes.InvalidPduHeaderField, 10],
+];
+for (const [name, bytes, fes, fei] of violations) {
+  test(`${name} is answered by C2HTermReq`, () => {
+    const peer = new Peer().handshake();
+    peer.send(peer.capsule(1, 0x80));
+    peer.send(bytes(peer));
+    peer.send(peer.capsule(2, 0x44));
+    const seen = peer.poll();
+    assert.deepEqual(
+      seen.map((pdu) => [pdu.type, pdu.values.fes, pdu.values.fei]),
+      [[PduType.C2HTermReq, fes, fei]],
+    );
+    assert.ok(peer.queue.finished);
+    assert.ok(peer.queue.fatal);
+    assert.equal(peer.store.closings, 1);
+    peer.store.held[0]!.complete(0); // a late completion hurts nobody
+    assert.deepEqual(peer.poll(), []);
+  });
+}
+
+test('H2CData outside its R2T, of another command or of another length ends the connection', () => {
+  const stories: [(peer: Peer, ttag: number) => Uint8Array, number, number][] = [
+    [(peer, ttag) => peer.h2c(2, ttag, 4, pattern(512)), Fes.DataTransferOutOfRange, 12],
+    [(peer, ttag) => peer.h2c(2, ttag, 0, pattern(8192)), Fes.DataTransferOutOfRange, 12],
+    [(peer, ttag) => peer.h2c(3, ttag, 0, pattern(512)), Fes.InvalidPduHeaderField, 8],
+    [(peer, ttag) => peer.h2c(2, ttag | 0x400, 0, pattern(512)), Fes.InvalidPduHeaderField, 10],
+    [
+      (peer, ttag) => {
+        const pdu = peer.h2c(2, ttag, 0, pattern(512));
+        new DataView(pdu.buffer).setUint32(16, 256, true);
+        return pdu;
+      },
+      Fes.InvalidPduHeaderField,
+      16,
+    ],
+  ];
+  for (const [bytes, fes, fei] of stories) {
+    const peer = new Peer().handshake();
+    peer.send(peer.capsule(2, 1, { slba: 0, sglLength: 4096 }));
+    peer.send(bytes(peer, peer.poll()[0]!.values.ttag as number));
+    const [term] = peer.poll();
+    assert.deepEqual([term!.type, term!.values.fes, term!.values.fei], [PduType.C2HTermReq, fes, fei]);
+    assert.equal(peer.pool.loanedBytes, 0, 'payload memory is given back');
+  }
+});
+
+test('more commands than the queue has entries end the connection', () => {
+  const peer = new Peer().handshake({}, 4);
+  for (let cid = 0; cid < 4; cid++) peer.send(peer.capsule(cid, 0x80));
+  assert.deepEqual(peer.poll(), []);
+  peer.send(peer.capsule(4, 0x80));
+  assert.equal(peer.poll()[0]!.values.fes, Fes.PduSequenceError);
+});
+
+test('ICReq: unknown versions and alignments are refused with the offset of the field', () => {
+  for (const [fields, fes, fei] of [
+    [{ pfv: 1 }, Fes.UnsupportedParameter, 8],
+    [{ hpda: 32 }, Fes.InvalidPduHeaderField, 10],
+  ] as const) {
+    const peer = new Peer();
+    peer.send(ICReq.toBytes({ hlen: 128, plen: 128, ...fields }));
+    const [term] = peer.poll();
+    assert.deepEqual([term!.type, term!.values.fes, term!.values.fei], [PduType.C2HTermReq, fes, fei]);
+    assert.equal(term!.data.length, 128, 'the offending header comes back');
+  }
+  const early = new Peer();
+  early.send(early.capsule(1, 0x44));
+  assert.equal(early.poll()[0]!.values.fes, Fes.PduSequenceError);
+});
+
+test('writes and reads without payload memory wait and go on when slabs come back', () => {
+  const peer = new Peer({}, 8192).handshake();
+  peer.store.useSlabs = true;
+  const blocker = peer.pool.take(8192)!;
+  peer.send(peer.capsule(1, 2, { slba: 0, sglLength: 4096 }));
+  peer.send(peer.capsule(2, 1, { slba: 0, sglLength: 4096 }));
+  assert.deepEqual(peer.poll(), []);
+  assert.equal(peer.starvations, 1);
+  peer.queue.retryStarved();
+  assert.deepEqual(peer.poll(), []);
+  peer.pool.give(blocker);
+  peer.queue.retryStarved();
+  assert.deepEqual(
+    peer.poll().map((seen) => seen.type),
+    [PduType.C2HData, PduType.CapsuleResp, PduType.R2T],
+  );
+});
+
+test('one transmit never takes much more than its limit; the rest waits', () => {
+  const peer = new Peer().handshake({}, 16);
+  for (let cid = 0; cid < 8; cid++) peer.send(peer.capsule(cid, 2, { slba: 0, sglLength: 1 << 20 }));
+  const out = new Outbox();
+  assert.equal(peer.queue.transmit(out), true);
+  assert.ok(out.bytes < 2.1 * (1 << 20), `${out.bytes}`);
+});
+
+test('a queue goes to another thread and keeps its digests, its depth and its head', () => {
+  const peer = new Peer().handshake({ hdgst: 1, ddgst: 1 }, 4);
+  for (let cid = 0; cid < 3; cid++) {
+    peer.send(peer.capsule(cid, 0x44));
+    peer.poll();
+  }
+  assert.ok(peer.queue.canHandOff);
+  const handoff = structuredClone(peer.queue.handoff());
+  const other = new Peer();
+  other.framer.hdgst = true;
+  other.framer.ddgst = true;
+  const resumed = QueuePair.resume(other.queue.environment, other.store, handoff);
+  Object.defineProperty(other, 'queue', { value: resumed });
+  other.send(other.capsule(1, 1, { slba: 0 }, pattern(512)));
+  const [response] = other.poll();
+  assert.deepEqual([status(response), response!.values.sqhd], [0, 0]);
+});
+
+test('junk in the capsule of a command without data is dropped', () => {
+  const peer = new Peer().handshake();
+  peer.store.useSlabs = true;
+  const junk = peer.capsule(1, 2, { slba: 0, sglId: SglId.transport, sglLength: 8192 }, pattern(600));
+  peer.send(junk.slice(0, 200));
+  peer.send(junk.slice(200));
+  const [read] = peer.poll();
+  assert.equal(read!.data.length, 8192);
+  assert.equal(peer.pool.loanedBytes, 0);
+});
