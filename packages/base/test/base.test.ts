@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { crc32c, crc32cPortable, Memory, Outbox, Ring, Rng, SlabPool, StateTable } from '@nvbraid/base';
+import { copyBytes, crc32c, crc32cPortable, Memory, Outbox, Ring, Rng, SlabPool, StateTable } from '@nvbraid/base';
 import fc from 'fast-check';
 
 const ascii = (text: string): Memory => Memory.over(new Uint8Array(new TextEncoder().encode(text).buffer.slice(0)));
@@ -100,4 +100,15 @@ test('StateTable runs, refuses and describes its transitions', () => {
   assert.equal(table.may('a', 'back'), false);
   assert.throws(() => table.next('a', 'back'), /T: back in state a/);
   assert.equal(table.describe(), 'T (starts in a)\n  go: a -> b\n  back: b -> a');
+});
+
+test('copyBytes copies exactly the range, whatever its size, between plain and shared memory', () => {
+  const from = Memory.shared(10000);
+  new Rng(3).fill(from.bytes);
+  for (const length of [0, 1, 64, 65, 4096, 9000]) {
+    const to = Memory.alloc(9100);
+    copyBytes(from, 500, to, 50, length);
+    assert.deepEqual([...to.bytes.slice(50, 50 + length)], [...from.bytes.slice(500, 500 + length)]);
+    assert.ok(to.bytes.slice(0, 50).every((b) => b === 0) && to.bytes.slice(50 + length).every((b) => b === 0));
+  }
 });

@@ -24,7 +24,11 @@ export function threadOutbox(): Outbox {
 
 const dirty: QueueDriver[] = [];
 
-function flushDirty(): void {
+/**
+ * Sends what has been scheduled in this turn. Runs as a microtask by itself; a loop that stays within one task calls it
+ * after each batch.
+ */
+export function flushScheduled(): void {
   for (let i = 0; i < dirty.length; i++) {
     const driver = dirty[i]!;
     driver.scheduled = false;
@@ -70,7 +74,7 @@ export class QueueDriver implements ConnectionHandler {
     if (this.scheduled || this.#gone) return;
     this.scheduled = true;
     dirty.push(this);
-    if (dirty.length === 1) queueMicrotask(flushDirty);
+    if (dirty.length === 1) queueMicrotask(flushScheduled);
   }
 
   received(memory: Memory, start: number, end: number): void {

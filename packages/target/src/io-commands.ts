@@ -1,15 +1,12 @@
 import { assert, type Memory } from '@nvbraid/base';
 import { type Io, IoOp, IoResult } from '@nvbraid/blockdev';
-import { DNR, IoOpcode, RwSqe, Sqe, Status } from '@nvbraid/wire';
+import { DNR, DSM_RANGE_SIZE, DsmRange, DsmSqe, IoOpcode, RwSqe, Sqe, Status } from '@nvbraid/wire';
 import { Counter, type IoCounters } from './io-counters.ts';
 import type { NamespaceEntry, NamespaceTable } from './namespace-table.ts';
 import { MAX_DATA_TRANSFER_BYTES } from './queue-limits.ts';
 import type { CommandSet, Request } from './request.ts';
 
 const BROADCAST_NSID = 0xffffffff;
-const DSM_RANGE_BYTES = 16;
-/** Attribute of Dataset Management: deallocate (NVM 1.1, 3.3.3). */
-const DSM_DEALLOCATE = 4;
 
 /** NVMe status by IoResult. */
 const STATUS_OF_RESULT: readonly number[] = [
@@ -21,6 +18,11 @@ const STATUS_OF_RESULT: readonly number[] = [
   Status.InvalidOpcode | DNR,
   Status.InternalError,
 ];
+
+/** How many operations the devices of a thread are working on. */
+export class PendingIo {
+  count = 0;
+}
 
 /** What a command needs while a device works on it: one object per request, used again. */
 class IoTask implements Io {
@@ -45,7 +47,7 @@ class IoTask implements Io {
   }
 
   done(): void {
-    this.commands.stepDone(this);
+    this.commands.deviceDone(this);
   }
 }
 
@@ -58,9 +60,12 @@ export class IoCommands implements CommandSet {
   readonly #counters: Float64Array;
   readonly #tasks: IoTask[] = [];
 
-  constructor(table: NamespaceTable, counters: IoCounters) {
+  readonly #pending: PendingIo;
+
+  constructor(table: NamespaceTable, counters: IoCounters, pending: PendingIo = new PendingIo()) {
     this.#table = table;
     this.#counters = counters.words;
+    this.#pending = pending;
   }
 
   closed(): void {}
@@ -100,7 +105,7 @@ export class IoCommands implements CommandSet {
       const task = this.#task(request, entry!, IoOp.Read, offset, request.dataLength);
       task.memory = slab;
       task.memoryOffset = 0;
-      if (device.submit(task)) this.stepDone(task);
+      this.#submit(task);
       return;
     }
     if (opcode === IoOpcode.Write) {
@@ -115,7 +120,7 @@ export class IoCommands implements CommandSet {
       task.memory = request.dataMemory;
       task.memoryOffset = request.dataOffset;
       task.fua = RwSqe.fua.get(view, base) === 1;
-      if (device.submit(task)) this.stepDone(task);
+      this.#submit(task);
       return;
     }
     if (opcode === IoOpcode.WriteZeroes) {
@@ -124,14 +129,27 @@ export class IoCommands implements CommandSet {
       const task = this.#task(request, entry!, IoOp.WriteZeroes, offset, blocks * entry!.blockSize);
       task.fua = RwSqe.fua.get(view, base) === 1;
       task.deallocate = RwSqe.deac.get(view, base) === 1;
-      if (device.submit(task)) this.stepDone(task);
+      this.#submit(task);
       return;
     }
     this.#datasetManagement(request, entry!);
   }
 
+  /** A device has finished an operation later. */
+  deviceDone(task: IoTask): void {
+    this.#pending.count--;
+    this.#stepDone(task);
+  }
+
+  #submit(task: IoTask): void {
+    this.#pending.count++;
+    if (!task.entry!.device.submit(task)) return;
+    this.#pending.count--;
+    this.#stepDone(task);
+  }
+
   /** An operation of a command has ended: the next one, or the completion. */
-  stepDone(task: IoTask): void {
+  #stepDone(task: IoTask): void {
     const request = task.request!;
     for (;;) {
       if (task.result !== IoResult.Ok) {
@@ -143,7 +161,9 @@ export class IoCommands implements CommandSet {
         return this.#fail(request, status);
       }
       if (!this.#nextStep(task, request)) break;
+      this.#pending.count++;
       if (!task.entry!.device.submit(task)) return;
+      this.#pending.count--;
     }
     task.request = null;
     this.#count(task, request);
@@ -179,7 +199,7 @@ export class IoCommands implements CommandSet {
       if (request.sglLength < length) return Status.DataSglLengthInvalid | DNR;
       request.dataLength = length;
     } else if (request.opcode === IoOpcode.DatasetManagement) {
-      const length = ((Sqe.cdw10.get(view, base) & 0xff) + 1) * DSM_RANGE_BYTES;
+      const length = (DsmSqe.nr.get(view, base) + 1) * DSM_RANGE_SIZE;
       if (request.sglLength < length) return Status.DataSglLengthInvalid | DNR;
       request.dataLength = length;
     }
@@ -231,27 +251,28 @@ export class IoCommands implements CommandSet {
     }
     const task = this.#task(request, entry!, IoOp.Flush, 0, 0);
     task.flushes = more;
-    if (entry!.device.submit(task)) this.stepDone(task);
+    this.#submit(task);
   }
 
   /** Ranges are checked before the first is deallocated: a bad list changes nothing. */
   #datasetManagement(request: Request, entry: NamespaceEntry): void {
-    if ((Sqe.cdw11.get(request.sqeView, request.sqeBase) & DSM_DEALLOCATE) === 0) {
+    if (DsmSqe.ad.get(request.sqeView, request.sqeBase) === 0) {
       this.#counters[Counter.otherCommands]!++;
       return request.complete(0); // hints about access patterns: nothing to do
     }
     request.keepData();
-    const ranges = request.dataLength / DSM_RANGE_BYTES;
+    const ranges = request.dataLength / DSM_RANGE_SIZE;
     for (let i = 0; i < ranges; i++) {
-      const at = request.dataOffset + i * DSM_RANGE_BYTES;
-      if (rangeStart(request.dataMemory.view, at) + rangeBlocks(request.dataMemory.view, at) > entry.blockCount) {
+      const at = request.dataOffset + i * DSM_RANGE_SIZE;
+      const { view } = request.dataMemory;
+      if (DsmRange.slba.get(view, at) + DsmRange.nlb.get(view, at) > entry.blockCount) {
         return this.#fail(request, Status.LbaOutOfRange | DNR);
       }
     }
     const task = this.#task(request, entry, IoOp.Deallocate, 0, 0);
     task.result = IoResult.Ok;
     task.step = 0;
-    this.stepDone(task);
+    this.#stepDone(task);
   }
 
   /** Prepares the next operation of the command; false when there is none. */
@@ -263,13 +284,13 @@ export class IoCommands implements CommandSet {
       return true;
     }
     if (task.op !== IoOp.Deallocate) return false;
-    const ranges = request.dataLength / DSM_RANGE_BYTES;
+    const ranges = request.dataLength / DSM_RANGE_SIZE;
     while (task.step < ranges) {
-      const at = request.dataOffset + task.step++ * DSM_RANGE_BYTES;
+      const at = request.dataOffset + task.step++ * DSM_RANGE_SIZE;
       const view = request.dataMemory.view;
-      const blocks = rangeBlocks(view, at);
+      const blocks = DsmRange.nlb.get(view, at);
       if (blocks === 0) continue;
-      task.offset = rangeStart(view, at) * task.entry!.blockSize;
+      task.offset = DsmRange.slba.get(view, at) * task.entry!.blockSize;
       task.length = blocks * task.entry!.blockSize;
       return true;
     }
@@ -294,13 +315,4 @@ export class IoCommands implements CommandSet {
     task.flushes = null;
     return task;
   }
-}
-
-/** A range of Dataset Management: context attributes (4 bytes), length in blocks (4), starting LBA (8). */
-function rangeBlocks(view: DataView, at: number): number {
-  return view.getUint32(at + 4, true);
-}
-
-function rangeStart(view: DataView, at: number): number {
-  return view.getUint32(at + 8, true) + view.getUint32(at + 12, true) * 0x100000000;
 }

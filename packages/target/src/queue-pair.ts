@@ -116,9 +116,14 @@ export class QueuePair implements CommandQueue, PduSink {
   #termReq: Uint8Array | null = null;
   #fatal = false;
 
-  constructor(environment: QueueEnvironment, commands: CommandSet, options: QueueOptions = {}) {
+  /** @param commands what runs commands until `bind`; a function gets the queue and makes it */
+  constructor(
+    environment: QueueEnvironment,
+    commands: CommandSet | ((queue: QueuePair) => CommandSet),
+    options: QueueOptions = {},
+  ) {
     this.environment = environment;
-    this.#commands = commands;
+    this.#commands = typeof commands === 'function' ? commands(this) : commands;
     this.inCapsuleBytes = options.inCapsuleBytes ?? IN_CAPSULE_BYTES;
     this.#maxH2CDataBytes = options.maxH2CDataBytes ?? MAX_H2C_DATA_BYTES;
     this.#r2tBytes = options.r2tBytes ?? MAX_DATA_TRANSFER_BYTES;

@@ -1,0 +1,29 @@
+import type { MessagePort } from 'node:worker_threads';
+import type { QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
+import type { QueueOwner } from './data-plane.ts';
+
+/** What the control plane tells a reactor. A message counts from the moment the shared version word is raised. */
+export type ToReactor =
+  | { kind: 'subsystem'; snapshot: SubsystemSnapshot }
+  | { kind: 'queue'; transport: string; fd: number; handoff: QueueHandoff; owner: QueueOwner }
+  | { kind: 'close-association'; association: number }
+  | { kind: 'barrier'; id: number }
+  | { kind: 'stop' };
+
+/** What a reactor tells the control plane. */
+export type FromReactor =
+  | { kind: 'ready' }
+  | { kind: 'queue-gone'; association: number; qid: number; error: string | null; fatalFes: number }
+  /** Everything published before the barrier is in force. */
+  | { kind: 'barrier'; id: number }
+  | { kind: 'stopped' };
+
+export interface ReactorData {
+  readonly port: MessagePort;
+  readonly wakeFd: number;
+  /** One word, raised after each message. */
+  readonly version: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly poolBytes: number;
+  readonly threads: number;
+}

@@ -1,0 +1,85 @@
+import { receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { IoCounters } from '@nvbraid/target';
+import { currentEventLoop, installNativeCrc32c, transport } from '@nvbraid/transport';
+import { DataPlane } from './data-plane.ts';
+import { flushScheduled } from './queue-driver.ts';
+import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
+
+/*
+ * A reactor: the thread that owns I/O queues from the moment their Connect is answered. It blocks in epoll_wait; the
+ * control plane's messages are fetched when the shared version word has changed, before the commands that have just
+ * been received are run.
+ */
+
+const { port, wakeFd, version, counters, poolBytes, threads } = workerData as ReactorData;
+const versionWord = new Int32Array(version);
+let seen = 0;
+let stopping = false;
+
+installNativeCrc32c();
+const loop = currentEventLoop();
+const plane = new DataPlane({
+  poolBytes,
+  counters: new IoCounters(counters),
+  threads,
+  queueGone: (association, qid, error, fatalFes) =>
+    say({ kind: 'queue-gone', association, qid, error: error?.message ?? null, fatalFes }),
+  beforeReceive: applyPublished,
+});
+
+function say(message: FromReactor): void {
+  port.postMessage(message);
+}
+
+/** One atomic load when there is nothing new. */
+function applyPublished(): void {
+  while (Atomics.load(versionWord, 0) !== seen) {
+    seen = Atomics.load(versionWord, 0);
+    for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
+      apply(next.message as ToReactor);
+    }
+  }
+}
+
+function apply(message: ToReactor): void {
+  switch (message.kind) {
+    case 'subsystem':
+      plane.update(message.snapshot);
+      break;
+    case 'queue':
+      plane.adopt(transport(message.transport).adopt(message.fd), message.handoff, message.owner);
+      break;
+    case 'close-association':
+      plane.closeAssociation(message.association);
+      break;
+    case 'barrier':
+      say({ kind: 'barrier', id: message.id });
+      break;
+    case 'stop':
+      stopping = true;
+      break;
+  }
+}
+
+const running = loop.runDedicated({
+  wakeFd,
+  pendingWork: () => plane.pendingIo.count > 0 || stopping,
+  onWake: applyPublished,
+  afterBatch: () => {
+    flushScheduled();
+    if (stopping) void stop();
+  },
+});
+
+let stopped = false;
+async function stop(): Promise<void> {
+  if (stopped) return;
+  stopped = true;
+  await plane.close();
+  loop.stop();
+  await running;
+  say({ kind: 'stopped' });
+  port.close();
+}
+
+say({ kind: 'ready' });
