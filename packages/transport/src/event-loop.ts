@@ -1,0 +1,351 @@
+import { assert, Memory, NvbraidError, Ring } from '@nvbraid/base';
+import type { PollHandle } from 'koffi';
+import { EAGAIN, EINTR, systemError } from './errors.ts';
+import { addressOf, koffi, type Libc, libc } from './libc.ts';
+import { ATTACHED_ROUNDS, DEDICATED_ROUNDS, DEDICATED_WAIT_MS, EVENTS_MAX, RECEIVE_BYTES } from './limits.ts';
+
+export const EPOLLIN = 0x1;
+export const EPOLLOUT = 0x4;
+export const EPOLLERR = 0x8;
+export const EPOLLHUP = 0x10;
+
+const EPOLL_CLOEXEC = 0o2000000;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+const EPOLL_CTL_MOD = 3;
+const EFD_FLAGS = 0o2004000; // EFD_CLOEXEC | EFD_NONBLOCK
+
+/** struct epoll_event is packed on x86-64 and padded elsewhere. In 32-bit words. */
+const EVENT_WORDS = process.arch === 'x64' ? 3 : 4;
+const EVENT_DATA = EVENT_WORDS - 2;
+
+/** Gets the readiness of a descriptor. */
+export interface FdHandler {
+  /** @param events EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP */
+  ready(events: number): void;
+}
+
+/** Work that must not run inside the call that asks for it. */
+export interface Deferred {
+  runDeferred(): void;
+}
+
+export interface DedicatedOptions {
+  /**
+   * True while asynchronous JavaScript work of this thread is under way (callbacks of fs, native calls, promises): the
+   * loop then waits in Node's event loop instead of in a system call, so that the work can complete.
+   */
+  pendingWork(): boolean;
+  /** Another thread called `wake` once or more. */
+  onWake(): void;
+  /** After every batch of events, at least every `waitMs`. */
+  afterBatch?(): void;
+  /** From `createWakeFd`, owned by the caller; without it the loop makes and owns one. */
+  wakeFd?: number;
+  /** Longest wait in one system call, in milliseconds; default 100. */
+  waitMs?: number;
+}
+
+/**
+ * The event loop of a thread's descriptors: one epoll instance, level-triggered, in one of two ways:
+ *
+ * - attached (`attach`): Node's event loop watches the epoll descriptor; batches run as immediates, so that promises
+ *   and ticks made by handlers run as after any other callback, and a thrown error is an uncaught exception.
+ * - dedicated (`runDedicated`): for threads that do nothing else. The thread blocks in `epoll_wait`.
+ */
+export class EventLoop {
+  /** One `recv` of whatever connection of this thread fills it, and all of it is taken before the next one. */
+  readonly receiveMemory = Memory.alloc(RECEIVE_BYTES);
+  readonly receiveAddress: number;
+  readonly libc: Libc;
+  readonly #epfd: number;
+  readonly #events = new Uint32Array(new ArrayBuffer(EVENTS_MAX * EVENT_WORDS * 4));
+  readonly #eventsAddress: number;
+  readonly #control = new Uint32Array(new ArrayBuffer(EVENT_WORDS * 4));
+  readonly #controlAddress: number;
+  /** By descriptor. The generation tells an event of a closed descriptor from one of its successor. */
+  readonly #handlers: (FdHandler | null)[] = [];
+  readonly #generations: number[] = [];
+  #generation = 0;
+  #watched = 0;
+  #poll: PollHandle | null = null;
+  #referenced = false;
+  #dispatching = false;
+  #closed = false;
+  readonly #deferred = new Ring<Deferred>();
+  #deferredScheduled = false;
+  #batchScheduled = false;
+  #dedicated: DedicatedOptions | null = null;
+  #stopped: (() => void) | null = null;
+  #wakeFd = -1;
+  #ownsWakeFd = false;
+  #woken = false;
+  readonly #counter = Memory.alloc(8);
+
+  constructor() {
+    this.libc = libc();
+    this.receiveAddress = addressOf(this.receiveMemory);
+    this.#eventsAddress = Number(koffi().address(this.#events));
+    this.#controlAddress = Number(koffi().address(this.#control));
+    this.#epfd = this.libc.epoll_create1(EPOLL_CLOEXEC);
+    if (this.#epfd < 0) throw systemError(this.libc.errno(), 'cannot create an event loop');
+  }
+
+  /** Descriptors that keep the loop alive. */
+  get watched(): number {
+    return this.#watched;
+  }
+
+  /** Watches a descriptor; a loop that does not run yet is attached. */
+  add(fd: number, events: number, handler: FdHandler): void {
+    this.#register(fd, events, handler);
+    this.#watched++;
+    if (this.#dedicated === null) this.attach();
+  }
+
+  modify(fd: number, events: number): void {
+    this.#epollCtl(EPOLL_CTL_MOD, fd, events, this.#generations[fd]!);
+  }
+
+  /** To be called before the descriptor is closed. */
+  remove(fd: number): void {
+    this.#unregister(fd);
+    this.#watched--;
+    this.#reference();
+  }
+
+  /** Runs `task` once the current batch is done, or soon when there is none. */
+  defer(task: Deferred): void {
+    this.#deferred.push(task);
+    if (!this.#dispatching) this.#scheduleDeferred();
+  }
+
+  /** Lets Node's event loop drive this one. The process stays alive while a descriptor is watched. */
+  attach(): void {
+    assert(!this.#closed, 'event loop is closed');
+    if (this.#poll === null) {
+      // The handle must stay referenced from here: koffi closes it when it is collected.
+      this.#poll = koffi().node.poll(this.#epfd, { readable: true }, this.#readable);
+      this.#referenced = true;
+    }
+    this.#reference();
+  }
+
+  /**
+   * Gives the thread to its descriptors. Returns at once; the loop begins in the next turn of Node's event loop, and
+   * the promise is fulfilled after `stop`. Node's event loop gets a turn at least every `waitMs`, so that messages and
+   * timers work, if late.
+   */
+  runDedicated(options: DedicatedOptions): Promise<void> {
+    assert(this.#dedicated === null, 'event loop runs already');
+    this.#dedicated = options;
+    this.attach();
+    this.#watchWakeFd(options.wakeFd);
+    setImmediate(this.#turn);
+    return new Promise((resolve) => {
+      this.#stopped = resolve;
+    });
+  }
+
+  /** Ends `runDedicated`; descriptors that are still watched go on attached. */
+  stop(): void {
+    if (this.#dedicated === null) return;
+    this.#dedicated = null;
+    this.#unwatchWakeFd();
+    this.#reference();
+    this.#stopped!();
+    this.#stopped = null;
+  }
+
+  /** What other threads pass to `wake`; -1 unless dedicated. */
+  get wakeFd(): number {
+    return this.#wakeFd;
+  }
+
+  /** Gives everything back; nothing may be watched any more. */
+  close(): void {
+    if (this.#closed) return;
+    this.stop();
+    assert(this.#watched === 0, 'event loop closed with descriptors in use');
+    this.#closed = true;
+    this.#poll?.close();
+    this.#poll = null;
+    this.libc.close(this.#epfd);
+    if (current === this) current = null;
+  }
+
+  #register(fd: number, events: number, handler: FdHandler): void {
+    const generation = (this.#generation = (this.#generation + 1) >>> 0);
+    while (this.#handlers.length <= fd) {
+      this.#handlers.push(null);
+      this.#generations.push(0);
+    }
+    assert(this.#handlers[fd] === null, 'descriptor is watched already');
+    this.#epollCtl(EPOLL_CTL_ADD, fd, events, generation);
+    this.#handlers[fd] = handler;
+    this.#generations[fd] = generation;
+  }
+
+  #unregister(fd: number): void {
+    assert(this.#handlers[fd] !== null && this.#handlers[fd] !== undefined, 'descriptor is not watched');
+    this.#handlers[fd] = null;
+    this.libc.epoll_ctl(this.#epfd, EPOLL_CTL_DEL, fd, this.#controlAddress);
+  }
+
+  #epollCtl(op: number, fd: number, events: number, generation: number): void {
+    const control = this.#control;
+    control[0] = events;
+    control[EVENT_DATA] = fd;
+    control[EVENT_DATA + 1] = generation;
+    const result = this.libc.epoll_ctl(this.#epfd, op, fd, this.#controlAddress);
+    if (result < 0) throw systemError(this.libc.errno(), `cannot watch descriptor ${fd}`);
+  }
+
+  /** Keeps the process alive exactly while there is something to wait for. */
+  #reference(): void {
+    const wanted = this.#dedicated !== null || this.#watched > 0;
+    if (this.#poll === null || wanted === this.#referenced) return;
+    this.#referenced = wanted;
+    if (wanted) this.#poll.ref();
+    else this.#poll.unref();
+  }
+
+  /** Takes one batch of events; answers how many there were. */
+  #batch(timeoutMs: number): number {
+    const count = this.libc.epoll_wait(this.#epfd, this.#eventsAddress, EVENTS_MAX, timeoutMs);
+    if (count < 0) {
+      const errno = this.libc.errno();
+      if (errno !== EINTR) throw systemError(errno, 'cannot wait for events');
+      return 0;
+    }
+    const events = this.#events;
+    this.#dispatching = true;
+    try {
+      for (let i = 0, at = 0; i < count; i++, at += EVENT_WORDS) {
+        const fd = events[at + EVENT_DATA]!;
+        const handler = this.#handlers[fd]!;
+        // The descriptor may have been closed, and its number given out again, by a handler of this very batch.
+        if (handler === null || this.#generations[fd] !== events[at + EVENT_DATA + 1]) continue;
+        handler.ready(events[at]!);
+      }
+      if (this.#deferred.length > 0) this.#runDeferred();
+    } finally {
+      this.#dispatching = false;
+    }
+    if (this.#deferred.length > 0) this.#scheduleDeferred();
+    return count;
+  }
+
+  #runDeferred(): void {
+    for (let task = this.#deferred.shift(); task !== undefined; task = this.#deferred.shift()) task.runDeferred();
+  }
+
+  #scheduleDeferred(): void {
+    if (this.#deferredScheduled) return;
+    this.#deferredScheduled = true;
+    setImmediate(this.#runDeferredSoon);
+  }
+
+  readonly #runDeferredSoon = (): void => {
+    this.#deferredScheduled = false;
+    try {
+      this.#runDeferred();
+    } finally {
+      if (this.#deferred.length > 0) this.#scheduleDeferred();
+    }
+  };
+
+  readonly #readable = (): void => {
+    // A dedicated loop has an immediate armed already, which runs after this poll phase.
+    if (this.#batchScheduled || this.#dedicated !== null) return;
+    this.#batchScheduled = true;
+    setImmediate(this.#runAttached);
+  };
+
+  readonly #runAttached = (): void => {
+    this.#batchScheduled = false;
+    for (let round = 0; round < ATTACHED_ROUNDS && !this.#closed; round++) {
+      if (this.#batch(0) === 0) break;
+    }
+  };
+
+  /** One turn of a dedicated loop, always as an immediate of Node's event loop. */
+  readonly #turn = (): void => {
+    if (this.#dedicated === null) return;
+    let busy = true;
+    try {
+      busy = this.#spin(this.#dedicated);
+    } finally {
+      // An immediate without a reference runs after the next poll phase but does not keep that phase from waiting:
+      // completions and the epoll descriptor both end the wait.
+      const immediate = setImmediate(this.#turn);
+      if (busy) immediate.unref();
+    }
+  };
+
+  /** Runs batches until Node's event loop should have a turn; answers whether asynchronous work is pending. */
+  #spin(options: DedicatedOptions): boolean {
+    const waitMs = options.waitMs ?? DEDICATED_WAIT_MS;
+    for (let round = 0; round < DEDICATED_ROUNDS; round++) {
+      if (this.#deferred.length > 0) this.#runDeferred();
+      const pending = options.pendingWork();
+      const count = this.#batch(pending ? 0 : waitMs);
+      options.afterBatch?.();
+      if (pending || count === 0 || this.#woken || this.#dedicated === null) break;
+    }
+    this.#woken = false;
+    return this.#dedicated !== null && options.pendingWork();
+  }
+
+  #watchWakeFd(given: number | undefined): void {
+    this.#ownsWakeFd = given === undefined;
+    this.#wakeFd = given ?? createWakeFd();
+    this.#register(this.#wakeFd, EPOLLIN, this.#wakeHandler);
+  }
+
+  #unwatchWakeFd(): void {
+    this.#unregister(this.#wakeFd);
+    if (this.#ownsWakeFd) closeWakeFd(this.#wakeFd);
+    this.#wakeFd = -1;
+  }
+
+  readonly #wakeHandler: FdHandler = {
+    ready: () => {
+      this.libc.read(this.#wakeFd, addressOf(this.#counter), 8);
+      this.#woken = true;
+      this.#dedicated?.onWake();
+    },
+  };
+}
+
+let current: EventLoop | null = null;
+
+/**
+ * The event loop of this thread, made at the first call.
+ * @throws NvbraidError ENOTSUP where raw sockets do not work
+ */
+export function currentEventLoop(): EventLoop {
+  current ??= new EventLoop();
+  return current;
+}
+
+/**
+ * A descriptor by which any thread wakes a dedicated loop. Whoever makes it closes it after that loop has ended: a
+ * `wake` on a number that the system has given out again would write into a stranger.
+ */
+export function createWakeFd(): number {
+  const c = libc();
+  const fd = c.eventfd(0, EFD_FLAGS);
+  if (fd < 0) throw systemError(c.errno(), 'cannot create a wake descriptor');
+  return fd;
+}
+
+export function closeWakeFd(fd: number): void {
+  libc().close(fd);
+}
+
+/** Wakes the dedicated loop of another thread; several calls may arrive as one. */
+export function wake(fd: number): void {
+  const c = libc();
+  if (c.eventfd_write(fd, 1) < 0 && c.errno() !== EAGAIN) throw new NvbraidError('EINVAL', `${fd} wakes nobody`);
+}

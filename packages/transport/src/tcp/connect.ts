@@ -1,0 +1,103 @@
+import { isIP } from 'node:net';
+import { NvbraidError } from '@nvbraid/base';
+import { EINPROGRESS, EINTR, formatAddress, systemError } from '../errors.ts';
+import { currentEventLoop, EPOLLOUT, type FdHandler } from '../event-loop.ts';
+import { libc } from '../libc.ts';
+import { SYN_COUNT_MAX } from '../limits.ts';
+import type { ConnectOptions } from '../transport.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  SO_BINDTODEVICE,
+  SO_ERROR,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from './constants.ts';
+import { socketAddress } from './sockaddr.ts';
+import { getInt, type SocketOps, setText } from './socket-ops.ts';
+
+/**
+ * Connects to one numeric address; resolves with the descriptor.
+ * @throws NvbraidError ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EINVAL, EACCES, EBUSY, ENOTSUP
+ */
+export async function connectSocket(
+  ops: SocketOps,
+  address: string,
+  options: ConnectOptions,
+  timeoutMs: number,
+): Promise<number> {
+  const c = libc();
+  const doing = `cannot connect to ${formatAddress(address, options.port)}`;
+  const family = isIP(address) === 6 ? AF_INET6 : AF_INET;
+  const fd = c.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, ops.protocol);
+  if (fd < 0) throw systemError(c.errno(), doing);
+  try {
+    prepare(fd, ops, options, timeoutMs, doing);
+    if (!socketAddress.pack(address, options.port)) throw systemError('EINVAL', doing);
+    if (c.connect(fd, socketAddress.address, socketAddress.length) < 0) {
+      const errno = c.errno();
+      if (errno !== EINPROGRESS && errno !== EINTR) throw connectError(errno, doing, options);
+      await established(fd, doing, options, timeoutMs);
+    }
+    return fd;
+  } catch (error) {
+    c.close(fd);
+    throw error;
+  }
+}
+
+/** The order is that of the kernel's host: options first, so that they hold for the first segment. */
+function prepare(fd: number, ops: SocketOps, options: ConnectOptions, timeoutMs: number, doing: string): void {
+  // The kernel must not give up before our own timer, whatever the pace of its retries.
+  ops.setSyncnt(fd, Math.min(SYN_COUNT_MAX, Math.max(1, Math.ceil(timeoutMs / 1000))));
+  ops.setNodelay(fd);
+  if (options.priority !== undefined) check(ops.setPriority(fd, options.priority), `${doing} with its priority`);
+  if (options.tos !== undefined) check(ops.setTos(fd, options.tos), `${doing} with its type of service`);
+  if (options.hostTraddr !== undefined) bindSource(fd, options.hostTraddr, doing);
+  if (options.hostIface !== undefined) {
+    check(setText(fd, SOL_SOCKET, SO_BINDTODEVICE, options.hostIface), `${doing} through ${options.hostIface}`);
+  }
+}
+
+function bindSource(fd: number, source: string, doing: string): void {
+  const c = libc();
+  if (!socketAddress.pack(source, 0)) throw new NvbraidError('EINVAL', `${doing}: ${source} is not a numeric address`);
+  if (c.bind(fd, socketAddress.address, socketAddress.length) < 0) {
+    throw systemError(c.errno(), `${doing} from ${source}`);
+  }
+}
+
+function check(errno: number, doing: string): void {
+  if (errno !== 0) throw systemError(errno, doing);
+}
+
+function connectError(errno: number, doing: string, options: ConnectOptions): NvbraidError {
+  if (options.hostTraddr !== undefined) return systemError(errno, `${doing} from ${options.hostTraddr}`);
+  return systemError(errno, doing, {
+    words: { EADDRNOTAVAIL: 'no local port is free' },
+    codes: { EADDRNOTAVAIL: 'EBUSY' },
+  });
+}
+
+/** Waits until the connection stands, fails, or the time is over. */
+function established(fd: number, doing: string, options: ConnectOptions, timeoutMs: number): Promise<void> {
+  const loop = currentEventLoop();
+  return new Promise((resolve, reject) => {
+    const handler: FdHandler = {
+      ready: () => {
+        clearTimeout(timer);
+        loop.remove(fd);
+        const errno = getInt(fd, SOL_SOCKET, SO_ERROR) ?? 0;
+        if (errno === 0) resolve();
+        else reject(connectError(errno, doing, options));
+      },
+    };
+    const timer = setTimeout(() => {
+      loop.remove(fd);
+      reject(systemError('ETIMEDOUT', doing, { words: { ETIMEDOUT: `no answer within ${timeoutMs} ms` } }));
+    }, timeoutMs);
+    loop.add(fd, EPOLLOUT, handler);
+  });
+}

@@ -1,0 +1,87 @@
+import { constants } from 'node:os';
+import { EAGAIN, EINTR, systemError } from '../errors.ts';
+import { currentEventLoop, EPOLLIN, type EventLoop, type FdHandler } from '../event-loop.ts';
+import { ACCEPT_MAX, ACCEPT_RETRY_MS } from '../limits.ts';
+import type { Connection, Endpoint, Listener, SocketOptions } from '../transport.ts';
+import { SOCK_CLOEXEC, SOCK_NONBLOCK } from './constants.ts';
+import { localEndpoint, socketAddress } from './sockaddr.ts';
+import { SocketConnection } from './socket-connection.ts';
+import type { SocketOps } from './socket-ops.ts';
+
+const { errno: E } = constants;
+
+/** The system has nothing left for a new connection: trying again at once would be a busy loop. */
+const OUT_OF_RESOURCES = new Set([E.EMFILE, E.ENFILE, E.ENOBUFS, E.ENOMEM]);
+
+/** A listening socket. */
+export class SocketListener implements Listener, FdHandler {
+  readonly local: Endpoint;
+  readonly #fd: number;
+  readonly #ops: SocketOps;
+  readonly #options: SocketOptions;
+  readonly #loop: EventLoop;
+  readonly #onConnection: (connection: Connection) => void;
+  #retry: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(fd: number, ops: SocketOps, options: SocketOptions, onConnection: (connection: Connection) => void) {
+    this.#fd = fd;
+    this.#ops = ops;
+    this.#options = options;
+    this.#onConnection = onConnection;
+    this.#loop = currentEventLoop();
+    this.local = localEndpoint(fd);
+    this.#loop.add(fd, EPOLLIN, this);
+  }
+
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      if (this.#retry !== null) clearTimeout(this.#retry);
+      this.#loop.remove(this.#fd);
+      this.#loop.libc.close(this.#fd);
+    }
+    return Promise.resolve();
+  }
+
+  ready(): void {
+    for (let i = 0; i < ACCEPT_MAX && !this.#closed; i++) {
+      if (!this.#accept()) return;
+    }
+  }
+
+  /** Takes one connection; false when there is none for now. */
+  #accept(): boolean {
+    const { libc } = this.#loop;
+    socketAddress.prepare();
+    const fd = libc.accept4(this.#fd, socketAddress.address, socketAddress.lengthAddress, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return this.#acceptFailed(libc.errno());
+    const remote = socketAddress.unpack();
+    this.#ops.setNodelay(fd);
+    if (this.#options.priority !== undefined) this.#ops.setPriority(fd, this.#options.priority);
+    if (this.#options.tos !== undefined) this.#ops.setTos(fd, this.#options.tos);
+    this.#onConnection(new SocketConnection(fd, this.#ops, localEndpoint(fd), remote));
+    return true;
+  }
+
+  /** Answers whether another connection may be waiting. */
+  #acceptFailed(errno: number): boolean {
+    if (errno === EAGAIN) return false;
+    if (errno === EINTR) return true;
+    if (!OUT_OF_RESOURCES.has(errno)) return true; // this one connection failed while it waited: accept(2)
+    this.#loop.modify(this.#fd, 0);
+    this.#retry = setTimeout(this.#acceptAgain, ACCEPT_RETRY_MS);
+    return false;
+  }
+
+  readonly #acceptAgain = (): void => {
+    this.#retry = null;
+    if (!this.#closed) this.#loop.modify(this.#fd, EPOLLIN);
+  };
+}
+
+/** Why a listener could not be made, as a sentence. */
+export function listenError(errno: number, where: string, port: number) {
+  const words = port < 1024 ? { EACCES: 'ports below 1024 need privileges' } : {};
+  return systemError(errno, `cannot listen on ${where}`, { words });
+}

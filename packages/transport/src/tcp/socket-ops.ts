@@ -1,0 +1,92 @@
+import { Memory } from '@nvbraid/base';
+import { addressOf, libc } from '../libc.ts';
+import {
+  IP_TOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPPROTO_TCP,
+  IPV6_TCLASS,
+  SO_LINGER,
+  SO_PRIORITY,
+  SO_REUSEADDR,
+  SOL_SOCKET,
+  TCP_NODELAY,
+  TCP_SYNCNT,
+} from './constants.ts';
+
+/**
+ * The socket operations that differ between TCP and Multipath TCP: one constant table per protocol, and nothing else of
+ * a row differs. Each operation answers 0 or the number of the system's error. An option is a property of the
+ * connection: a protocol of several subflows applies it to present and future ones.
+ */
+export interface SocketOps {
+  /** Name and TRTYPE of the row made from this table. */
+  readonly name: string;
+  readonly trtype: number;
+  /** Protocol number given to `socket`. */
+  readonly protocol: number;
+  /** Lets a listener take a port whose earlier connections have not timed out yet. */
+  setReuseaddr(fd: number): number;
+  /** Sends small segments at once. */
+  setNodelay(fd: number): number;
+  /** @param priority SO_PRIORITY: 0-6 without privileges */
+  setPriority(fd: number, priority: number): number;
+  /** Makes `close` reset the connection and throw away what is unsent. */
+  noLinger(fd: number): number;
+  /** @param tos IP type of service or IPv6 traffic class, 0-255 */
+  setTos(fd: number, tos: number): number;
+  /** @param count how often the first segment is sent again, 1-127 */
+  setSyncnt(fd: number, count: number): number;
+}
+
+export const tcpOps: SocketOps = {
+  name: 'tcp',
+  trtype: 3,
+  protocol: IPPROTO_TCP,
+  setReuseaddr: (fd) => setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1),
+  setNodelay: (fd) => setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1),
+  setPriority: (fd, priority) => setInt(fd, SOL_SOCKET, SO_PRIORITY, priority),
+  noLinger: (fd) => setPair(fd, SOL_SOCKET, SO_LINGER, 1, 0),
+  setTos: (fd, tos) => {
+    // An IPv6 socket may carry IPv4 as well, so it gets both; an IPv4 socket refuses the second.
+    const ipv4 = setInt(fd, IPPROTO_IP, IP_TOS, tos);
+    const ipv6 = setInt(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);
+    return ipv4 === 0 || ipv6 === 0 ? 0 : ipv4;
+  },
+  setSyncnt: (fd, count) => setInt(fd, IPPROTO_TCP, TCP_SYNCNT, count),
+};
+
+const value = Memory.alloc(8);
+const valueLength = Memory.alloc(4);
+
+/** Sets an option whose value is an int. */
+export function setInt(fd: number, level: number, name: number, option: number): number {
+  value.view.setInt32(0, option, true);
+  return set(fd, level, name, 4);
+}
+
+function setPair(fd: number, level: number, name: number, first: number, second: number): number {
+  value.view.setInt32(0, first, true);
+  value.view.setInt32(4, second, true);
+  return set(fd, level, name, 8);
+}
+
+function set(fd: number, level: number, name: number, length: number): number {
+  const c = libc();
+  return c.setsockopt(fd, level, name, addressOf(value), length) < 0 ? c.errno() : 0;
+}
+
+/** Reads an option whose value is an int; null when the system refuses. */
+export function getInt(fd: number, level: number, name: number): number | null {
+  valueLength.view.setUint32(0, 4, true);
+  const result = libc().getsockopt(fd, level, name, addressOf(value), addressOf(valueLength));
+  return result < 0 ? null : value.view.getInt32(0, true);
+}
+
+/** Sets an option whose value is text. */
+export function setText(fd: number, level: number, name: number, text: string): number {
+  const bytes = Memory.alloc(text.length + 1);
+  for (let i = 0; i < text.length; i++) bytes.view.setUint8(i, text.charCodeAt(i));
+  const c = libc();
+  return c.setsockopt(fd, level, name, addressOf(bytes), bytes.length) < 0 ? c.errno() : 0;
+}
