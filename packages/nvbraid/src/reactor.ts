@@ -1,0 +1,165 @@
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { IoCounters, type QueueHandoff } from '@nvbraid/target';
+import { closeWakeFd, createWakeFd, transport, wake } from '@nvbraid/transport';
+import type { QueueOwner } from './data-plane.ts';
+import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
+
+export interface ReactorOptions {
+  readonly index: number;
+  /** Payload memory of each reactor, in bytes. */
+  readonly poolBytes: number;
+  /** Threads that share the devices. */
+  readonly threads: number;
+  queueGone(association: number, qid: number, error: string | null, fatalFes: number): void;
+  /** The thread died of an error of ours; its queues have been closed and reported. */
+  failed(reactor: Reactor, error: Error): void;
+}
+
+interface HandedQueue {
+  readonly owner: QueueOwner;
+  readonly qid: number;
+  readonly transport: string;
+  readonly fd: number;
+}
+
+/** The main thread's view of one reactor thread. */
+export class Reactor {
+  readonly index: number;
+  readonly counters = new IoCounters();
+  readonly #options: ReactorOptions;
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #wakeFd: number;
+  readonly #version = new Int32Array(new SharedArrayBuffer(4));
+  readonly #queues = new Map<string, HandedQueue>();
+  readonly #barriers = new Map<number, () => void>();
+  #nextBarrier = 1;
+  #state: 'starting' | 'running' | 'stopping' | 'gone' = 'starting';
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<void>();
+
+  constructor(options: ReactorOptions) {
+    this.index = options.index;
+    this.#options = options;
+    this.#wakeFd = createWakeFd();
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    const data: ReactorData = {
+      port: port2,
+      wakeFd: this.#wakeFd,
+      version: this.#version.buffer as SharedArrayBuffer,
+      counters: this.counters.words.buffer as SharedArrayBuffer,
+      poolBytes: options.poolBytes,
+      threads: options.threads,
+    };
+    const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
+    this.#worker = new Worker(new URL(`./reactor-worker${extension}`, import.meta.url), {
+      workerData: data,
+      transferList: [port2],
+      name: `nvbraid-reactor-${options.index}`,
+    });
+    this.#port.on('message', (message: FromReactor) => this.#heard(message));
+    this.#worker.on('error', (error) => this.#died(error as Error));
+    this.#worker.on('exit', () => this.#died(new Error('the reactor thread ended')));
+  }
+
+  get queueCount(): number {
+    return this.#queues.size;
+  }
+
+  /** Fulfilled when the thread runs. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Counts for everything that the reactor receives after this call. */
+  publish(message: ToReactor): void {
+    if (this.#state === 'gone') return;
+    this.#port.postMessage(message);
+    Atomics.add(this.#version, 0, 1);
+    wake(this.#wakeFd);
+  }
+
+  /** Hands over a queue; from here on the reactor owns the descriptor. */
+  adopt(transportName: string, fd: number, handoff: QueueHandoff, owner: QueueOwner): void {
+    const handed = { owner, qid: handoff.qid, transport: transportName, fd };
+    this.#queues.set(key(owner.association, handoff.qid), handed);
+    if (this.#state === 'gone') this.#abandon(handed);
+    else this.publish({ kind: 'queue', transport: transportName, fd, handoff, owner });
+  }
+
+  /** Fulfilled when everything published so far is in force. */
+  barrier(): Promise<void> {
+    if (this.#state === 'gone') return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const id = this.#nextBarrier++;
+    this.#barriers.set(id, resolve);
+    this.publish({ kind: 'barrier', id });
+    return promise;
+  }
+
+  /** Closes the reactor's queues and devices and ends the thread. */
+  async stop(): Promise<void> {
+    if (this.#state === 'gone') return;
+    await this.#ready.promise;
+    this.#state = 'stopping';
+    this.publish({ kind: 'stop' });
+    await this.#stopped.promise;
+    await this.#worker.terminate();
+    this.#close();
+  }
+
+  #heard(message: FromReactor): void {
+    switch (message.kind) {
+      case 'ready':
+        if (this.#state === 'starting') this.#state = 'running';
+        this.#ready.resolve();
+        break;
+      case 'queue-gone':
+        this.#queues.delete(key(message.association, message.qid));
+        this.#options.queueGone(message.association, message.qid, message.error, message.fatalFes);
+        break;
+      case 'barrier':
+        this.#barriers.get(message.id)?.();
+        this.#barriers.delete(message.id);
+        break;
+      case 'stopped':
+        this.#stopped.resolve();
+        break;
+    }
+  }
+
+  #died(error: Error): void {
+    if (this.#state === 'gone') return;
+    const expected = this.#state === 'stopping';
+    this.#ready.reject(error);
+    this.#ready.promise.catch(() => {}); // whoever waits sees it; nobody waiting is no second failure
+    this.#stopped.resolve();
+    this.#close();
+    if (expected) return;
+    for (const handed of [...this.#queues.values()]) this.#abandon(handed);
+    this.#options.failed(this, error);
+  }
+
+  /** The thread is gone, its descriptor is not. */
+  #abandon(handed: HandedQueue): void {
+    this.#queues.delete(key(handed.owner.association, handed.qid));
+    const connection = transport(handed.transport).adopt(handed.fd);
+    connection.start({ received() {}, drained() {}, closed() {} });
+    connection.destroy(null);
+    this.#options.queueGone(handed.owner.association, handed.qid, 'its reactor failed', 0);
+  }
+
+  #close(): void {
+    if (this.#state === 'gone') return;
+    this.#state = 'gone';
+    this.#port.close();
+    closeWakeFd(this.#wakeFd);
+    for (const resolve of this.#barriers.values()) resolve();
+    this.#barriers.clear();
+  }
+}
+
+function key(association: number, qid: number): string {
+  return `${association}/${qid}`;
+}
