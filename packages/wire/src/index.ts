@@ -32,6 +32,7 @@ export * from './nvme/opcodes.ts';
 export * from './nvme/sgl.ts';
 export * from './nvme/sqe.ts';
 export * from './nvme/status.ts';
+export * from './nvme/status-names.ts';
 export * from './parsed.ts';
 export * from './tcp/emit.ts';
 export * from './tcp/framer.ts';

@@ -1,12 +1,16 @@
+import type { Names } from '../layout.ts';
+import { FABRICS_STATUS_NAMES, STATUS_NAMES } from './status-names.ts';
+
 /*
- * NVMe status values as numbers: bits 7:0 the status code (sc), bits 10:8 the status code type (sct), bit 13 "more",
- * bit 14 "do not retry" (dnr): the status word of the completion queue entry without its phase bit.
+ * NVMe status values as numbers: bits 7:0 the status code (sc), bits 10:8 the status code type (sct), bits 12:11 the
+ * command retry delay (crd), bit 13 "more", bit 14 "do not retry" (dnr): the status word of the completion queue entry
+ * without its phase bit.
  */
 export const DNR = 0x4000;
 
 /** Status without retry hints: sct and sc. */
 export const Status = {
-  // Generic (Base 2.1, 4.2.3.1)
+  // Generic, and generic of I/O command sets from 80h on (Base 2.1, 4.2.3.1)
   Success: 0x000,
   InvalidOpcode: 0x001,
   InvalidField: 0x002,
@@ -25,6 +29,7 @@ export const Status = {
   DataSglLengthInvalid: 0x00f,
   MetadataSglLengthInvalid: 0x010,
   SglDescriptorTypeInvalid: 0x011,
+  InvalidUseOfCmb: 0x012,
   InvalidPrpOffset: 0x013,
   AtomicWriteUnitExceeded: 0x014,
   OperationDenied: 0x015,
@@ -42,6 +47,12 @@ export const Status = {
   TransientTransportError: 0x022,
   CommandProhibited: 0x023,
   AdminCommandMediaNotReady: 0x024,
+  InvalidKeyTag: 0x025,
+  HostDispersedNamespaceNotEnabled: 0x026,
+  HostIdentifierNotInitialized: 0x027,
+  IncorrectKey: 0x028,
+  FdpDisabled: 0x029,
+  InvalidPlacementHandleList: 0x02a,
   LbaOutOfRange: 0x080,
   CapacityExceeded: 0x081,
   NamespaceNotReady: 0x082,
@@ -52,7 +63,7 @@ export const Status = {
   KeyDoesNotExist: 0x087,
   UnrecoveredError: 0x088,
   KeyExists: 0x089,
-  // Command specific (Base 2.1, 4.2.3.2; fabrics: 0x180 …)
+  // Command specific; of I/O command sets from 80h on (Base 2.1, 4.2.3.2)
   CompletionQueueInvalid: 0x100,
   InvalidQueueIdentifier: 0x101,
   InvalidQueueSize: 0x102,
@@ -68,6 +79,10 @@ export const Status = {
   FeatureIdentifierNotSaveable: 0x10d,
   FeatureNotChangeable: 0x10e,
   FeatureNotNamespaceSpecific: 0x10f,
+  FirmwareNeedsSubsystemReset: 0x110,
+  FirmwareNeedsControllerReset: 0x111,
+  FirmwareNeedsMaximumTimeViolation: 0x112,
+  FirmwareActivationProhibited: 0x113,
   OverlappingRange: 0x114,
   NamespaceInsufficientCapacity: 0x115,
   NamespaceIdUnavailable: 0x116,
@@ -76,11 +91,47 @@ export const Status = {
   NamespaceNotAttached: 0x11a,
   ThinProvisioningNotSupported: 0x11b,
   ControllerListInvalid: 0x11c,
+  DeviceSelfTestInProgress: 0x11d,
+  BootPartitionWriteProhibited: 0x11e,
   InvalidControllerIdentifier: 0x11f,
+  InvalidSecondaryControllerState: 0x120,
+  InvalidNumberOfControllerResources: 0x121,
+  InvalidResourceIdentifier: 0x122,
+  SanitizeProhibitedWithPmr: 0x123,
+  AnaGroupIdInvalid: 0x124,
+  AnaAttachFailed: 0x125,
+  InsufficientCapacity: 0x126,
+  NamespaceAttachmentLimitExceeded: 0x127,
+  ProhibitionNotSupported: 0x128,
+  IoCommandSetNotSupported: 0x129,
+  IoCommandSetNotEnabled: 0x12a,
+  IoCommandSetCombinationRejected: 0x12b,
+  InvalidIoCommandSet: 0x12c,
+  IdentifierUnavailable: 0x12d,
+  NamespaceIsDispersed: 0x12e,
+  InvalidDiscoveryInformation: 0x12f,
+  ZoningDataStructureLocked: 0x130,
+  ZoningDataStructureNotFound: 0x131,
+  InsufficientDiscoveryResources: 0x132,
+  RequestedFunctionDisabled: 0x133,
+  ZoneGroupOriginatorInvalid: 0x134,
+  InvalidHost: 0x135,
+  InvalidNvmSubsystem: 0x136,
+  InvalidControllerDataQueue: 0x137,
+  NotEnoughResources: 0x138,
+  ControllerSuspended: 0x139,
+  ControllerNotSuspended: 0x13a,
+  ControllerDataQueueFull: 0x13b,
   ConflictingAttributes: 0x180,
   InvalidProtectionInformation: 0x181,
   AttemptedWriteToReadOnlyRange: 0x182,
   CommandSizeLimitExceeded: 0x183,
+  InvalidCommandId: 0x184,
+  IncompatibleNamespaceOrFormat: 0x185,
+  FastCopyNotPossible: 0x186,
+  OverlappingIoRange: 0x187,
+  NamespaceNotReachable: 0x188,
+  InsufficientResources: 0x189,
   ZonedBoundaryError: 0x1b8,
   ZoneIsFull: 0x1b9,
   ZoneIsReadOnly: 0x1ba,
@@ -98,6 +149,7 @@ export const Status = {
   CompareFailure: 0x285,
   AccessDenied: 0x286,
   DeallocatedOrUnwrittenBlock: 0x287,
+  StorageTagCheckError: 0x288,
   // Path related (Base 2.1, 4.2.3.4)
   InternalPathError: 0x300,
   AnaPersistentLoss: 0x301,
@@ -108,7 +160,10 @@ export const Status = {
   CommandAbortedByHost: 0x371,
 } as const;
 
-/** Command specific status of the fabrics Connect, Disconnect and authentication commands (Base 2.1, 6.3, figure "Fabrics status"). */
+/**
+ * Command specific status of fabrics commands (Base 2.1, 4.2.3.2, figure "Command Specific Status Values, Fabrics"):
+ * up to 185h the numbers mean something else for other commands.
+ */
 export const FabricsStatus = {
   IncompatibleFormat: 0x180,
   ControllerBusy: 0x181,
@@ -120,40 +175,45 @@ export const FabricsStatus = {
   AuthenticationRequired: 0x191,
 } as const;
 
-const NAMES = new Map<number, string>(Object.entries(Status).map(([name, value]) => [value, spaced(name)]));
-const FABRICS_NAMES = new Map<number, string>(
-  Object.entries(FabricsStatus).map(([name, value]) => [value, spaced(name)]),
-);
-
-function spaced(name: string): string {
-  return name
-    .replace(/([a-z])([A-Z])/g, '$1 $2')
-    .replace(/\bSgl\b/g, 'SGL')
-    .replace(/\bLba\b/g, 'LBA')
-    .replace(/\bAna\b/g, 'ANA')
-    .replace(/\bSq\b/g, 'SQ')
-    .replace(/\bId\b/g, 'ID')
-    .replace(/\bPrp\b/g, 'PRP')
-    .replace(/\bCmb\b/g, 'CMB');
-}
+/** The status code types by number. */
+export const SCT_NAMES: Names = {
+  0: 'Generic Command Status',
+  1: 'Command Specific Status',
+  2: 'Media and Data Integrity Errors',
+  3: 'Path Related Status',
+  7: 'Vendor Specific',
+};
 
 /**
- * The name of a status word, e.g. `LBA Out Of Range`.
+ * The name of a status word, e.g. `LBA Out of Range`.
  * @param fabrics true when the command was a fabrics command: some command specific values mean something else there.
  */
 export function statusName(status: number, fabrics = false): string {
   const value = status & 0x7ff;
-  const name = (fabrics ? FABRICS_NAMES.get(value) : undefined) ?? NAMES.get(value);
-  return name ?? `Unknown Status ${(value >> 8).toString(16)}h/${(value & 0xff).toString(16).padStart(2, '0')}h`;
+  const name = fabrics
+    ? (FABRICS_STATUS_NAMES[value] ?? STATUS_NAMES[value])
+    : (STATUS_NAMES[value] ?? FABRICS_STATUS_NAMES[value]);
+  if (name !== undefined) return name;
+  const { sct, sc } = statusParts(status);
+  const kind = sct === 7 || sc >= 0xc0 ? 'Vendor Specific' : 'Unknown';
+  return `${kind} Status ${sct}h/${sc.toString(16).toUpperCase().padStart(2, '0')}h`;
 }
 
 export interface StatusParts {
   sct: number;
   sc: number;
+  /** Which of the controller's three command retry delay times holds; 0 = none. */
+  crd: number;
   dnr: boolean;
   more: boolean;
 }
 
 export function statusParts(status: number): StatusParts {
-  return { sct: (status >> 8) & 7, sc: status & 0xff, dnr: (status & DNR) !== 0, more: (status & 0x2000) !== 0 };
+  return {
+    sct: (status >> 8) & 7,
+    sc: status & 0xff,
+    crd: (status >> 11) & 3,
+    dnr: (status & DNR) !== 0,
+    more: (status & 0x2000) !== 0,
+  };
 }
