@@ -68,9 +68,40 @@ export interface BlockDevice {
 }
 
 /**
- * What a device is, as data that can be posted to another thread. Each thread opens its own BlockDevice from it;
- * what the threads share (memory, descriptors, locks) is inside.
+ * What a device is, as data that can be posted to another thread. Made by `memoryDevice`, `fileDevice`, `nullDevice`
+ * and the makers of the filters.
  */
 export interface DeviceSpec {
   readonly kind: string;
+}
+
+/**
+ * A spec after `prepareDevice`: what the threads share (memory, descriptors, locks) is inside, so that each thread can
+ * open its own BlockDevice from it. It can be posted to worker threads of this process, not to other processes.
+ */
+export interface PreparedDevice extends DeviceSpec {
+  readonly blockSize: number;
+  readonly blockCount: number;
+  readonly readOnly: boolean;
+  readonly volatileWriteCache: boolean;
+  readonly thin: boolean;
+}
+
+/**
+ * Told about operations that end through Node's event loop, so that a thread that sleeps in a loop of its own knows
+ * that it must let Node's run. Calls come in pairs and may overlap: count them.
+ */
+export interface BackgroundWork {
+  started(): void;
+  /** Called before the operation's `done`. */
+  finished(): void;
+}
+
+/** How one thread opens a device. */
+export interface OpenOptions {
+  /** How many threads of the process have the device open together; with 1 nothing is locked. */
+  readonly threads: number;
+  readonly background?: BackgroundWork;
+  /** Receives what an operator must know and an IoResult cannot say, as one sentence. */
+  readonly log?: (message: string) => void;
 }

@@ -1,0 +1,583 @@
+import { assert, Memory } from '@nvbraid/base';
+import { type BackgroundWork, type BlockDevice, type Io, IoOp, IoResult, type OpenOptions } from '../block-device.ts';
+import {
+  LOCK_SPINS,
+  MAX_LOGGED_FAILURES,
+  MAX_TRANSFER_BYTES,
+  OPTIMISTIC_READS,
+  WAIT_RETRIES,
+  WAIT_RETRY_MS,
+  WAIT_SCAN,
+  ZERO_STEP_BYTES,
+  ZERO_WRITE_BYTES,
+} from '../limits.ts';
+import { BUSY, StripeLocks } from '../stripe-locks.ts';
+import {
+  type Done,
+  EDQUOT,
+  EFBIG,
+  EINVAL,
+  EIO,
+  ENODEV,
+  ENOSPC,
+  ENOSYS,
+  ENOTTY,
+  ENXIO,
+  EOPNOTSUPP,
+  EPERM,
+  EROFS,
+  type FileCalls,
+  ZeroMode,
+} from './file-calls.ts';
+import { FileState, type PreparedFileDevice } from './file-spec.ts';
+import { FlushGate } from './flush-gate.ts';
+import { wouldWait } from './native-calls.ts';
+
+/** How the start of an operation went. */
+const Start = {
+  /** It is over and has its result. */
+  Done: 0,
+  /** It will end by itself. */
+  Later: 1,
+  /** A stripe of it is taken. */
+  Busy: 2,
+} as const;
+type Start = (typeof Start)[keyof typeof Start];
+
+/**
+ * One thread's view of a file or block device.
+ *
+ * Reads of cached data and small writes are system calls in `submit`, since the thread pool would cost several times
+ * what they take. (A write into the page cache can be held up by the kernel when too much is dirty, or when it covers
+ * part of a page that is not in memory; `asyncWriteBytes: 0` avoids that at the price of the thread pool.) Everything
+ * that is sure to wait for a disk runs on the pool: reads of cold data, long writes, fdatasync, fallocate.
+ *
+ * The kernel does not keep a read whole against a write of the same page. Blocks are kept whole by stripe locks, used
+ * as soon as there is anything to collide with: other threads, or an operation of this thread on the pool. A write
+ * holds its stripes, a read repeats when they changed. What finds a stripe taken waits in line in its thread, holding
+ * nothing; what overlaps something in line gets in line behind it.
+ */
+export class FileDevice implements BlockDevice {
+  readonly blockSize: number;
+  readonly blockCount: number;
+  readonly readOnly: boolean;
+  readonly volatileWriteCache: boolean;
+  readonly thin: boolean;
+  readonly memory = null;
+
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #calls: FileCalls;
+  readonly #closeFd: () => void;
+  readonly #locks: StripeLocks;
+  readonly #state: Int32Array;
+  readonly #shared: boolean;
+  readonly #background: BackgroundWork | null;
+  readonly #log: (message: string) => void;
+  readonly #asyncWriteBytes: number;
+  readonly #gate: FlushGate;
+  readonly #waiting: Task[] = [];
+  readonly #free: Task[] = [];
+  readonly #logged = new Set<string>();
+  /** False once the file system said that it cannot read without waiting. */
+  #readsNow = true;
+  /** False once the file system said that it cannot make this kind of zeroes: they are written then. */
+  readonly #canZero = [true, true];
+  /** Operations that have not called `done` yet. */
+  #pending = 0;
+  /** Calls on the thread pool that move data. */
+  #onPool = 0;
+  /** Of these, how many hold stripes. */
+  #holding = 0;
+  #retryTimer: NodeJS.Timeout | null = null;
+  #closed = false;
+  #idle: (() => void) | null = null;
+
+  /**
+   * @param fd belongs to this thread if several have the device open
+   * @param closeFd called last
+   */
+  constructor(prepared: PreparedFileDevice, fd: number, options: OpenOptions, calls: FileCalls, closeFd: () => void) {
+    this.blockSize = prepared.blockSize;
+    this.blockCount = prepared.blockCount;
+    this.readOnly = prepared.readOnly;
+    this.volatileWriteCache = prepared.volatileWriteCache;
+    this.thin = prepared.thin;
+    this.#path = prepared.path;
+    this.#fd = fd;
+    this.#calls = calls;
+    this.#closeFd = closeFd;
+    this.#state = new Int32Array(prepared.state, 0, FileState.Locks);
+    this.#locks = new StripeLocks(new Int32Array(prepared.state, FileState.Locks * 4), prepared.blockSize);
+    this.#shared = options.threads > 1;
+    this.#background = options.background ?? null;
+    this.#log = options.log ?? (() => {});
+    this.#asyncWriteBytes = prepared.asyncWriteBytes;
+    this.#gate = new FlushGate(
+      (done) => this.#sync(done),
+      (io, failed) => this.#finish(io, failed ? IoResult.MediaError : IoResult.Ok),
+    );
+  }
+
+  submit(io: Io): boolean {
+    assert(!this.#closed, 'the device is closed');
+    let start: Start;
+    if (this.#waiting.length > 0 && io.op !== IoOp.Flush && this.#overlapsWaiting(io, this.#waiting.length)) {
+      start = Start.Busy;
+    } else {
+      start = this.#start(io, null);
+      if (start === Start.Done) return true;
+    }
+    this.#pending++;
+    this.#background?.started();
+    if (start === Start.Busy) this.#wait(this.#takeTask(io));
+    return false;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#pending > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    this.#closeFd();
+  }
+
+  // ---- starting ----
+
+  /** @param task null for an operation that has not been in line or on the pool */
+  #start(io: Io, task: Task | null): Start {
+    switch (io.op) {
+      case IoOp.Read:
+        return this.#startRead(io, task);
+      case IoOp.Write:
+        return this.#startWrite(io, task);
+      case IoOp.Flush:
+        if (this.readOnly) return this.#over(io, IoResult.Ok);
+        if (this.#failed) return this.#over(io, IoResult.MediaError);
+        this.#gate.add(io);
+        return Start.Later;
+      default:
+        return this.#startZero(io, task);
+    }
+  }
+
+  #startRead(io: Io, task: Task | null): Start {
+    if (io.length > MAX_TRANSFER_BYTES) return this.#over(io, IoResult.NotSupported);
+    const exclusive = task !== null && task.attempts >= OPTIMISTIC_READS;
+    let sum = 0;
+    if (exclusive) {
+      if (!this.#lock(io.offset, io.length)) return Start.Busy;
+    } else {
+      const guarded = this.#guarded;
+      sum = this.#begin(io.offset, io.length);
+      if (sum === BUSY) return Start.Busy;
+      for (let n = 0; n < OPTIMISTIC_READS && this.#readsNow; n++) {
+        const count = this.#calls.readNow(this.#fd, io.memory, io.memoryOffset, io.length, io.offset);
+        if (count !== io.length) {
+          if (count >= 0 || wouldWait(count)) {
+            if (count === EOPNOTSUPP) this.#readsNow = false;
+            break;
+          }
+          return this.#over(io, this.#failure('read', count));
+        }
+        if (!guarded || this.#locks.unchanged(io.offset, io.length, sum)) return this.#over(io, IoResult.Ok);
+        sum = this.#begin(io.offset, io.length);
+        if (sum === BUSY) return Start.Busy;
+      }
+    }
+    const t = task ?? this.#takeTask(io);
+    t.sum = sum;
+    t.locked = exclusive;
+    t.at = 0;
+    this.#toPool(t);
+    this.#readLater(t);
+    return Start.Later;
+  }
+
+  #startWrite(io: Io, task: Task | null): Start {
+    if (this.readOnly) return this.#over(io, IoResult.ReadOnly);
+    if (this.#failed) return this.#over(io, IoResult.MediaError);
+    if (io.length > MAX_TRANSFER_BYTES) return this.#over(io, IoResult.NotSupported);
+    const now = io.length <= this.#asyncWriteBytes;
+    const guarded = !now || this.#guarded;
+    if (guarded && !this.#lock(io.offset, io.length)) return Start.Busy;
+    if (now) {
+      const result = this.#writeNow(io);
+      if (guarded) this.#locks.unlock(io.offset, io.length);
+      if (result !== IoResult.Ok || !io.fua) return this.#over(io, result);
+      this.#gate.add(io);
+      return Start.Later;
+    }
+    const t = task ?? this.#takeTask(io);
+    t.locked = true;
+    t.at = 0;
+    this.#toPool(t);
+    this.#writeLater(t);
+    return Start.Later;
+  }
+
+  #writeNow(io: Io): IoResult {
+    let at = 0;
+    while (at < io.length) {
+      const count = this.#calls.writeNow(this.#fd, io.memory, io.memoryOffset + at, io.length - at, io.offset + at);
+      if (count <= 0) return this.#failure('write', count);
+      at += count;
+    }
+    return IoResult.Ok;
+  }
+
+  #startZero(io: Io, task: Task | null): Start {
+    if (this.readOnly) return this.#over(io, IoResult.ReadOnly);
+    if (this.#failed) return this.#over(io, IoResult.MediaError);
+    if (io.length === 0) return this.#over(io, IoResult.Ok);
+    const at = task?.at ?? 0;
+    const mode = zeroMode(io);
+    const step = Math.min(io.length - at, this.#canZero[mode] ? ZERO_STEP_BYTES : ZERO_WRITE_BYTES);
+    if (!this.#lock(io.offset + at, step)) return Start.Busy;
+    const t = task ?? this.#takeTask(io);
+    t.at = at;
+    t.locked = true;
+    t.step = step;
+    t.stepAt = 0;
+    this.#toPool(t);
+    if (this.#canZero[mode]) this.#calls.zeroLater(this.#fd, mode, io.offset + at, step, t.done);
+    else this.#writeZeroesLater(t);
+    return Start.Later;
+  }
+
+  // ---- the thread pool ----
+
+  #toPool(t: Task): void {
+    this.#onPool++;
+    if (t.locked) this.#holding++;
+  }
+
+  /** Gives the stripes back and lets those in line try again. */
+  #fromPool(t: Task, lockedOffset: number, lockedLength: number): void {
+    this.#onPool--;
+    if (!t.locked) return;
+    t.locked = false;
+    this.#holding--;
+    this.#locks.unlock(lockedOffset, lockedLength);
+  }
+
+  #readLater(t: Task): void {
+    const { io, at } = t;
+    this.#calls.readLater(this.#fd, io.memory, io.memoryOffset + at, io.length - at, io.offset + at, t.done);
+  }
+
+  #writeLater(t: Task): void {
+    const { io, at } = t;
+    this.#calls.writeLater(this.#fd, io.memory, io.memoryOffset + at, io.length - at, io.offset + at, t.done);
+  }
+
+  #writeZeroesLater(t: Task): void {
+    const position = t.io.offset + t.at + t.stepAt;
+    this.#calls.writeLater(this.#fd, zeroes(), 0, t.step - t.stepAt, position, t.done);
+  }
+
+  /** A call on the pool is over. @param count bytes, or a negative error number */
+  #poolDone(t: Task, count: number): void {
+    switch (t.io.op) {
+      case IoOp.Read:
+        return this.#readDone(t, count);
+      case IoOp.Write:
+        return this.#writeDone(t, count);
+      default:
+        return this.#zeroDone(t, count);
+    }
+  }
+
+  #readDone(t: Task, count: number): void {
+    const { io } = t;
+    if (count > 0 && t.at + count < io.length) {
+      t.at += count;
+      this.#readLater(t);
+      return;
+    }
+    const whole = t.locked || this.#locks.unchanged(io.offset, io.length, t.sum);
+    this.#fromPool(t, io.offset, io.length);
+    if (count <= 0) {
+      // No bytes inside the device: the file was truncated after it was opened.
+      this.#endTask(t, count === 0 ? this.#truncated() : this.#failure('read', count));
+    } else if (whole) {
+      this.#endTask(t, IoResult.Ok);
+    } else {
+      t.attempts++;
+      this.#restart(t);
+    }
+    this.#runWaiting();
+  }
+
+  #writeDone(t: Task, count: number): void {
+    const { io } = t;
+    if (count > 0 && t.at + count < io.length) {
+      t.at += count;
+      this.#writeLater(t);
+      return;
+    }
+    this.#fromPool(t, io.offset, io.length);
+    this.#endChange(t, count > 0 ? IoResult.Ok : this.#failure('write', count));
+    this.#runWaiting();
+  }
+
+  #zeroDone(t: Task, count: number): void {
+    const { io } = t;
+    const mode = zeroMode(io);
+    const wrote = count > 0;
+    if (wrote && t.stepAt + count < t.step) {
+      t.stepAt += count;
+      this.#writeZeroesLater(t);
+      return;
+    }
+    this.#fromPool(t, io.offset + t.at, t.step);
+    if (count < 0 && this.#canZero[mode] && cannotZero(count)) {
+      this.#canZero[mode] = false;
+      this.#restart(t);
+    } else if (count < 0) {
+      this.#endChange(t, this.#failure('zero', count));
+    } else {
+      t.at += t.step;
+      if (t.at < io.length) this.#restart(t);
+      else this.#endChange(t, IoResult.Ok);
+    }
+    this.#runWaiting();
+  }
+
+  /** Starts again what has been on the pool; it keeps its place before those who came later. */
+  #restart(t: Task): void {
+    const start = this.#start(t.io, t);
+    if (start === Start.Busy) this.#wait(t);
+    else if (start === Start.Done) this.#endTask(t, t.io.result);
+  }
+
+  // ---- waiting in line ----
+
+  #wait(t: Task): void {
+    t.looks = 0;
+    this.#waiting.push(t);
+    if (this.#shared && this.#retryTimer === null) this.#retryLater();
+  }
+
+  /** Nobody tells when another thread gives its stripes back. */
+  #retryLater(): void {
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = null;
+      this.#runWaiting(1);
+      if (this.#waiting.length > 0 && this.#retryTimer === null) this.#retryLater();
+    }, WAIT_RETRY_MS);
+  }
+
+  /** @param ticks how much longer those in line have waited for other threads */
+  #runWaiting(ticks = 0): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    const over: Task[] = [];
+    const scan = Math.min(waiting.length, WAIT_SCAN);
+    let kept = 0;
+    for (let i = 0; i < scan; i++) {
+      const t = waiting[i]!;
+      const start = this.#overlapsWaiting(t.io, kept) ? Start.Busy : this.#start(t.io, t);
+      if (start === Start.Done) {
+        over.push(t);
+      } else if (start === Start.Busy) {
+        t.looks += ticks;
+        if (this.#holding === 0 && t.looks > WAIT_RETRIES) {
+          this.#say(`${this.#path}: a thread died while it wrote; its blocks cannot be used until a restart`);
+          t.io.result = IoResult.Failed;
+          over.push(t);
+        } else {
+          waiting[kept++] = t;
+        }
+      }
+    }
+    if (kept < scan) waiting.splice(kept, scan - kept);
+    for (const t of over) this.#endTask(t, t.io.result);
+  }
+
+  /** Whether the operation must get in line behind one of the first `count` in it. */
+  #overlapsWaiting(io: Io, count: number): boolean {
+    if (count > WAIT_SCAN) return true;
+    const end = io.offset + io.length;
+    for (let i = 0; i < count; i++) {
+      const other = this.#waiting[i]!.io;
+      const apart = other.offset >= end || other.offset + other.length <= io.offset;
+      if (!apart && (io.op !== IoOp.Read || other.op !== IoOp.Read)) return true;
+    }
+    return false;
+  }
+
+  // ---- stripes ----
+
+  /** True while an operation can be in the way of another. */
+  get #guarded(): boolean {
+    return this.#shared || this.#onPool > 0;
+  }
+
+  #begin(offset: number, length: number): number {
+    let sum = this.#locks.begin(offset, length);
+    // Another thread's system call is over in microseconds; the pool of this thread may take long.
+    if (this.#shared && this.#holding === 0) {
+      for (let n = 0; n < LOCK_SPINS && sum === BUSY; n++) sum = this.#locks.begin(offset, length);
+    }
+    return sum;
+  }
+
+  #lock(offset: number, length: number): boolean {
+    let taken = this.#locks.tryLock(offset, length);
+    if (this.#shared && this.#holding === 0) {
+      for (let n = 0; n < LOCK_SPINS && !taken; n++) taken = this.#locks.tryLock(offset, length);
+    }
+    return taken;
+  }
+
+  // ---- ending ----
+
+  #over(io: Io, result: IoResult): Start {
+    io.result = result;
+    return Start.Done;
+  }
+
+  /** A change is in the page cache; with FUA that is not enough. */
+  #endChange(t: Task, result: IoResult): void {
+    const { io } = t;
+    if (result !== IoResult.Ok || !io.fua) {
+      this.#endTask(t, result);
+      return;
+    }
+    this.#giveTask(t);
+    this.#gate.add(io);
+  }
+
+  #endTask(t: Task, result: IoResult): void {
+    const { io } = t;
+    this.#giveTask(t);
+    this.#finish(io, result);
+  }
+
+  #finish(io: Io, result: IoResult): void {
+    this.#pending--;
+    this.#background?.finished();
+    io.result = result;
+    io.done(io);
+    if (this.#pending === 0 && this.#idle !== null) this.#idle();
+  }
+
+  #takeTask(io: Io): Task {
+    const t = this.#free.pop() ?? new Task((task, count) => this.#poolDone(task, count));
+    t.io = io;
+    t.at = 0;
+    t.attempts = 0;
+    return t;
+  }
+
+  #giveTask(t: Task): void {
+    t.io = NO_IO;
+    this.#free.push(t);
+  }
+
+  // ---- failing ----
+
+  get #failed(): boolean {
+    return Atomics.load(this.#state, FileState.Failed) !== 0;
+  }
+
+  #sync(done: (failed: boolean) => void): void {
+    this.#calls.syncLater(this.#fd, (error) => {
+      if (error !== null && Atomics.exchange(this.#state, FileState.Failed, 1) === 0) {
+        // The kernel drops what it could not write and reports that once: a later fdatasync would lie.
+        this.#log(
+          `${this.#path}: fdatasync failed (${describe(error)}); written blocks may be lost, so the device takes no ` +
+            'more writes or flushes until it is opened anew',
+        );
+      }
+      done(error !== null || this.#failed);
+    });
+  }
+
+  #truncated(): IoResult {
+    this.#say(`${this.#path}: shorter than when it was opened; its end cannot be read`);
+    return IoResult.MediaError;
+  }
+
+  /** @param error negative error number; 0 when the system did nothing and said nothing */
+  #failure(what: string, error: number): IoResult {
+    switch (error) {
+      case ENOSPC:
+      case EDQUOT:
+      case EFBIG:
+        return IoResult.NoSpace;
+      case EROFS:
+      case EPERM:
+        return IoResult.ReadOnly;
+      case EIO:
+      case ENXIO:
+      case ENODEV:
+        this.#say(`${this.#path}: ${what} failed (${describe({ errno: error })})`);
+        return IoResult.MediaError;
+      default:
+        this.#say(`${this.#path}: ${what} failed (${error === 0 ? 'nothing done' : describe({ errno: error })})`);
+        return IoResult.Failed;
+    }
+  }
+
+  #say(message: string): void {
+    if (this.#logged.has(message) || this.#logged.size >= MAX_LOGGED_FAILURES) return;
+    this.#logged.add(message);
+    this.#log(message);
+  }
+}
+
+/** An operation in line or on the thread pool; used again and again. */
+class Task {
+  io: Io = NO_IO;
+  /** Bytes done; for zeroing, of the steps before this one. */
+  at = 0;
+  /** Zeroing: bytes of this step, and how many of them have been written. */
+  step = 0;
+  stepAt = 0;
+  /** Sum of sequence numbers of an optimistic read. */
+  sum = 0;
+  locked = false;
+  /** Reads that a write disturbed. */
+  attempts = 0;
+  /** How often it was looked at in line for other threads' sake. */
+  looks = 0;
+  /** For the calls; made once. */
+  readonly done: Done;
+
+  constructor(poolDone: (task: Task, count: number) => void) {
+    this.done = (error, count = 0) => poolDone(this, error === null ? count : (error.errno ?? EIO));
+  }
+}
+
+const NO_IO: Io = {
+  op: IoOp.Flush,
+  offset: 0,
+  length: 0,
+  memory: Memory.alloc(0),
+  memoryOffset: 0,
+  fua: false,
+  deallocate: false,
+  result: IoResult.Ok,
+  done: () => {},
+};
+
+let zeroMemory: Memory | null = null;
+
+function zeroes(): Memory {
+  zeroMemory ??= Memory.alloc(ZERO_WRITE_BYTES);
+  return zeroMemory;
+}
+
+function zeroMode(io: Io): ZeroMode {
+  return io.op === IoOp.Deallocate || io.deallocate ? ZeroMode.Punch : ZeroMode.Keep;
+}
+
+/** Errors by which file systems and devices say that they have no such operation. */
+function cannotZero(error: number): boolean {
+  return error === EOPNOTSUPP || error === ENOSYS || error === EINVAL || error === ENOTTY;
+}
+
+function describe(error: { errno?: number | undefined }): string {
+  return error instanceof Error ? error.message : `error ${-(error.errno ?? EIO)}`;
+}

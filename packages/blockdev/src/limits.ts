@@ -1,0 +1,46 @@
+/** Every bound of this package. */
+
+/** Block sizes are powers of two in this range, in bytes. */
+export const MIN_BLOCK_SIZE = 512;
+export const MAX_BLOCK_SIZE = 65536;
+
+/** Devices end here: byte offsets stay exact numbers. */
+export const MAX_DEVICE_BYTES = Number.MAX_SAFE_INTEGER;
+
+/** Longest Read or Write in bytes; the target's MDTS is far below. Zeroing has no such bound: it runs in pieces. */
+export const MAX_TRANSFER_BYTES = 64 * 1024 * 1024;
+
+/** A stripe lock covers this many bytes, or one block if blocks are larger: the size of a page. */
+export const STRIPE_BYTES = 4096;
+/** Most words in a table of stripe locks (256 KiB); devices of more stripes share words. A power of two. */
+export const MAX_STRIPES = 65536;
+
+/** Bytes of memory read under one look at the sequence numbers; the more, the likelier a repeat. */
+export const SHARED_READ_BYTES = 64 * 1024;
+/** Optimistic reads before a reader locks the writers out. */
+export const OPTIMISTIC_READS = 4;
+/** Looks at a locked stripe before the thread sleeps (memory) or turns to other work (file). */
+export const LOCK_SPINS = 200;
+/** Sleeps of 1 ms until a stripe counts as abandoned by a thread that died, and the operation fails. */
+export const LOCK_SLEEPS = 10_000;
+
+/** Waiting operations that are looked at in one go; those behind wait their turn, in order. */
+export const WAIT_SCAN = 64;
+/** Between two looks at stripes that another thread holds, in ms. */
+export const WAIT_RETRY_MS = 1;
+/** Looks until the stripes count as abandoned (30 s and more), and the operation fails. */
+export const WAIT_RETRIES = 30_000;
+
+/** Writes of a file longer than this run on the thread pool, in bytes: copying them would hold up the thread. */
+export const ASYNC_WRITE_BYTES = 256 * 1024;
+/** One step of zeroing where the file system does it, and where zeroes are written, in bytes. */
+export const ZERO_STEP_BYTES = 32 * 1024 * 1024;
+export const ZERO_WRITE_BYTES = 256 * 1024;
+/** fallocate calls of a thread on the pool at a time, so that reads find a pool thread. */
+export const MAX_FALLOCATES = 2;
+
+/** Kinds of failures that a device puts into the log, each once. */
+export const MAX_LOGGED_FAILURES = 32;
+
+/** Blocks that a volatile cache holds; beyond it writes some back. */
+export const VOLATILE_CACHE_BLOCKS = 65536;

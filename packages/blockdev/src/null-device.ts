@@ -1,0 +1,55 @@
+import { type BlockDevice, type DeviceSpec, type Io, IoOp, IoResult, type PreparedDevice } from './block-device.ts';
+import { checkGeometry } from './geometry.ts';
+
+export interface NullDeviceSpec extends DeviceSpec {
+  readonly kind: 'null';
+  /** Bytes. */
+  readonly size: number;
+  readonly blockSize: number;
+}
+
+/**
+ * A device that reads as zeroes and forgets what is written: for measuring everything else.
+ * @throws NvbraidError EINVAL
+ */
+export function nullDevice(options: { size: number; blockSize?: number }): NullDeviceSpec {
+  const { size, blockSize = 4096 } = options;
+  checkGeometry('null device', size, blockSize);
+  return { kind: 'null', size, blockSize };
+}
+
+export interface PreparedNullDevice extends NullDeviceSpec, PreparedDevice {
+  readonly kind: 'null';
+}
+
+export function prepareNull(spec: NullDeviceSpec): PreparedNullDevice {
+  return {
+    ...spec,
+    blockCount: checkGeometry('null device', spec.size, spec.blockSize),
+    readOnly: false,
+    volatileWriteCache: false,
+    thin: false,
+  };
+}
+
+export class NullDevice implements BlockDevice {
+  readonly blockSize: number;
+  readonly blockCount: number;
+  readonly readOnly = false;
+  readonly volatileWriteCache = false;
+  readonly thin = false;
+  readonly memory = null;
+
+  constructor(prepared: PreparedNullDevice) {
+    this.blockSize = prepared.blockSize;
+    this.blockCount = prepared.blockCount;
+  }
+
+  submit(io: Io): boolean {
+    if (io.op === IoOp.Read) io.memory.bytes.fill(0, io.memoryOffset, io.memoryOffset + io.length);
+    io.result = IoResult.Ok;
+    return true;
+  }
+
+  async close(): Promise<void> {}
+}
