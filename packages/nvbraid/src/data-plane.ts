@@ -1,12 +1,18 @@
-import { assert, type NvbraidError, SlabPool } from '@nvbraid/base';
-import { type BlockDevice, type DeviceSpec, openDevice } from '@nvbraid/blockdev';
+import { assert, Memory, type NvbraidError, SlabPool } from '@nvbraid/base';
 import {
-  Counter,
+  type BackgroundWork,
+  type BlockDevice,
+  type Io,
+  IoOp,
+  IoResult,
+  openDevice,
+  type PreparedDevice,
+} from '@nvbraid/blockdev';
+import {
   IoCommands,
-  type IoCounters,
+  IoCounters,
   type NamespaceSnapshot,
   NamespaceTable,
-  PendingIo,
   type QueueEnvironment,
   type QueueHandoff,
   QueuePair,
@@ -20,25 +26,43 @@ export interface QueueOwner {
   readonly association: number;
   readonly nqn: string;
   readonly portId: number;
+  /** Where the commands of this subsystem in this thread are counted. */
+  readonly counters: SharedArrayBuffer;
 }
 
 export interface DataPlaneOptions {
   /** Payload memory of the thread, in bytes. */
   poolBytes: number;
-  counters: IoCounters;
   /** Threads that use the devices together. */
   threads: number;
-  /** An I/O queue is gone. */
+  /** An I/O queue is gone and none of its commands can change a block any more. */
   queueGone(association: number, qid: number, error: NvbraidError | null, fatalFes: number): void;
+  /** What an operator must know of a device. */
+  log(message: string): void;
   /** Before received bytes are looked at: the place to apply what the control plane has published. */
   beforeReceive?(): void;
 }
 
 interface OwnedQueue {
   readonly owner: QueueOwner;
-  readonly queue: QueuePair;
   readonly driver: QueueDriver;
+  /** Why its connection ended. */
+  error: NvbraidError | null;
 }
+
+class BackgroundCounter implements BackgroundWork {
+  count = 0;
+
+  started(): void {
+    this.count++;
+  }
+
+  finished(): void {
+    this.count--;
+  }
+}
+
+const NO_MEMORY = Memory.alloc(0);
 
 /** The environment of the queues of one thread: payload memory, and who waits for it. */
 export class ThreadEnvironment implements QueueEnvironment {
@@ -46,9 +70,11 @@ export class ThreadEnvironment implements QueueEnvironment {
   readonly #drivers = new Map<QueuePair, QueueDriver>();
   readonly #starved = new Set<QueuePair>();
   #retrying = false;
+  readonly idle: (queue: QueuePair) => void;
 
-  constructor(poolBytes: number) {
+  constructor(poolBytes: number, idle: (queue: QueuePair) => void = () => {}) {
     this.pool = new SlabPool(poolBytes);
+    this.idle = idle;
   }
 
   add(queue: QueuePair, driver: QueueDriver): void {
@@ -85,19 +111,18 @@ export class ThreadEnvironment implements QueueEnvironment {
  */
 export class DataPlane {
   readonly environment: ThreadEnvironment;
-  readonly pendingIo = new PendingIo();
-  readonly counters: IoCounters;
+  /** Device operations that end through Node's event loop. */
+  readonly background = new BackgroundCounter();
   readonly #options: DataPlaneOptions;
   readonly #tables = new Map<string, NamespaceTable>();
   /** Open devices by namespace instance, with the number of tables that name them. */
   readonly #devices = new Map<number, BlockDevice>();
-  readonly #queues = new Set<OwnedQueue>();
+  readonly #queues = new Map<QueuePair, OwnedQueue>();
   readonly #closing: Promise<void>[] = [];
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
-    this.counters = options.counters;
-    this.environment = new ThreadEnvironment(options.poolBytes);
+    this.environment = new ThreadEnvironment(options.poolBytes, (queue) => this.#idle(queue));
   }
 
   get queueCount(): number {
@@ -130,7 +155,8 @@ export class DataPlane {
   }
 
   commands(owner: QueueOwner): IoCommands {
-    return new IoCommands(this.table(owner.nqn, owner.portId), this.counters, this.pendingIo);
+    const table = this.table(owner.nqn, owner.portId);
+    return new IoCommands(table, new IoCounters(owner.counters));
   }
 
   /** Goes on with a queue that the control plane has connected. */
@@ -144,44 +170,72 @@ export class DataPlane {
   /** Registers a queue whose connection this thread drives. */
   own(queue: QueuePair, driver: QueueDriver, owner: QueueOwner): void {
     this.environment.add(queue, driver);
-    this.#queues.add({ owner, queue, driver });
-    this.counters.words[Counter.queues]!++;
+    this.#queues.set(queue, { owner, driver, error: null });
   }
 
   driverHooks(): DriverHooks {
     const hooks: DriverHooks = {
       afterFlush: () => this.environment.retryStarved(),
-      closed: (driver, error) => this.queueClosed(driver, error),
+      closed: (driver, error) => this.queueClosed(driver.core as QueuePair, error),
     };
     if (this.#options.beforeReceive !== undefined) hooks.beforeReceive = this.#options.beforeReceive;
     return hooks;
   }
 
-  queueClosed(driver: QueueDriver, error: NvbraidError | null): void {
-    for (const owned of this.#queues) {
-      if (owned.driver !== driver) continue;
-      this.#queues.delete(owned);
-      const { queue, owner } = owned;
-      queue.closed();
-      this.environment.remove(queue);
-      this.counters.words[Counter.queues]!--;
-      if (queue.fatal) this.counters.words[Counter.fatalErrors]!++;
-      this.#options.queueGone(owner.association, queue.qid, error, queue.fatal ? queue.fatalFes : 0);
-      this.environment.retryStarved();
-      return;
+  /** The connection of a queue is gone; devices may still work for it. */
+  queueClosed(queue: QueuePair, error: NvbraidError | null): void {
+    const owned = this.#queues.get(queue);
+    if (owned === undefined) return;
+    owned.error = error;
+    queue.closed();
+    this.environment.remove(queue);
+    this.environment.retryStarved();
+    if (queue.outstanding === 0) this.#idle(queue);
+  }
+
+  #idle(queue: QueuePair): void {
+    const owned = this.#queues.get(queue);
+    if (owned === undefined) return;
+    this.#queues.delete(queue);
+    this.#options.queueGone(owned.owner.association, queue.qid, owned.error, queue.fatal ? queue.fatalFes : 0);
+  }
+
+  /** Closes a queue at once. */
+  closeQueue(association: number, qid: number): void {
+    for (const [queue, owned] of [...this.#queues]) {
+      if (owned.owner.association === association && queue.qid === qid) owned.driver.connection.destroy(null);
     }
   }
 
-  /** The association is gone: its queues close at once. */
-  closeAssociation(association: number): void {
-    for (const owned of [...this.#queues]) {
-      if (owned.owner.association === association) owned.driver.connection.destroy(null);
+  /** Makes what was written to a subsystem's namespaces stable; fulfilled also when a device fails. */
+  async flush(nqn: string): Promise<void> {
+    const devices = new Set<BlockDevice>();
+    for (const [key, table] of this.#tables) {
+      if (key.endsWith(` ${nqn}`)) for (const entry of table.entries()) devices.add(entry.device);
     }
+    await Promise.all([...devices].map((device) => this.#flushDevice(device)));
+  }
+
+  #flushDevice(device: BlockDevice): Promise<void> {
+    return new Promise((resolve) => {
+      const io: Io = {
+        op: IoOp.Flush,
+        offset: 0,
+        length: 0,
+        memory: NO_MEMORY,
+        memoryOffset: 0,
+        fua: false,
+        deallocate: false,
+        result: IoResult.Ok,
+        done: () => resolve(),
+      };
+      if (device.submit(io)) resolve();
+    });
   }
 
   /** Closes all queues, waits for the devices to finish what is under way, and closes them. */
   async close(): Promise<void> {
-    for (const owned of [...this.#queues]) owned.driver.connection.destroy(null);
+    for (const owned of [...this.#queues.values()]) owned.driver.connection.destroy(null);
     const devices = [...this.#devices.values()];
     this.#devices.clear();
     this.#tables.clear();
@@ -193,7 +247,11 @@ export class DataPlane {
     if (device === undefined) {
       device = isOpenDevice(namespace.device)
         ? namespace.device
-        : openDevice(namespace.device as DeviceSpec, { threads: this.#options.threads });
+        : openDevice(namespace.device as PreparedDevice, {
+            threads: this.#options.threads,
+            background: this.background,
+            log: this.#options.log,
+          });
       assert(device.blockSize === namespace.blockSize, 'device and namespace differ in their block size');
       this.#devices.set(namespace.instance, device);
     }

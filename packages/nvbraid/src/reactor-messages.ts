@@ -6,7 +6,8 @@ import type { QueueOwner } from './data-plane.ts';
 export type ToReactor =
   | { kind: 'subsystem'; snapshot: SubsystemSnapshot }
   | { kind: 'queue'; transport: string; fd: number; handoff: QueueHandoff; owner: QueueOwner }
-  | { kind: 'close-association'; association: number }
+  | { kind: 'close-queue'; association: number; qid: number }
+  | { kind: 'flush'; nqn: string; id: number }
   | { kind: 'barrier'; id: number }
   | { kind: 'stop' };
 
@@ -14,8 +15,9 @@ export type ToReactor =
 export type FromReactor =
   | { kind: 'ready' }
   | { kind: 'queue-gone'; association: number; qid: number; error: string | null; fatalFes: number }
-  /** Everything published before the barrier is in force. */
+  /** Everything published before the barrier is in force, or the flush of that id is done. */
   | { kind: 'barrier'; id: number }
+  | { kind: 'log'; message: string }
   | { kind: 'stopped' };
 
 export interface ReactorData {
@@ -23,7 +25,6 @@ export interface ReactorData {
   readonly wakeFd: number;
   /** One word, raised after each message. */
   readonly version: SharedArrayBuffer;
-  readonly counters: SharedArrayBuffer;
   readonly poolBytes: number;
   readonly threads: number;
 }

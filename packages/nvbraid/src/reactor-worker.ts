@@ -1,5 +1,4 @@
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { IoCounters } from '@nvbraid/target';
 import { currentEventLoop, installNativeCrc32c, transport } from '@nvbraid/transport';
 import { DataPlane } from './data-plane.ts';
 import { flushScheduled } from './queue-driver.ts';
@@ -11,7 +10,7 @@ import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts'
  * been received are run.
  */
 
-const { port, wakeFd, version, counters, poolBytes, threads } = workerData as ReactorData;
+const { port, wakeFd, version, poolBytes, threads } = workerData as ReactorData;
 const versionWord = new Int32Array(version);
 let seen = 0;
 let stopping = false;
@@ -20,10 +19,10 @@ installNativeCrc32c();
 const loop = currentEventLoop();
 const plane = new DataPlane({
   poolBytes,
-  counters: new IoCounters(counters),
   threads,
   queueGone: (association, qid, error, fatalFes) =>
     say({ kind: 'queue-gone', association, qid, error: error?.message ?? null, fatalFes }),
+  log: (message) => say({ kind: 'log', message }),
   beforeReceive: applyPublished,
 });
 
@@ -49,8 +48,11 @@ function apply(message: ToReactor): void {
     case 'queue':
       plane.adopt(transport(message.transport).adopt(message.fd), message.handoff, message.owner);
       break;
-    case 'close-association':
-      plane.closeAssociation(message.association);
+    case 'close-queue':
+      plane.closeQueue(message.association, message.qid);
+      break;
+    case 'flush':
+      void plane.flush(message.nqn).then(() => say({ kind: 'barrier', id: message.id }));
       break;
     case 'barrier':
       say({ kind: 'barrier', id: message.id });
@@ -63,7 +65,7 @@ function apply(message: ToReactor): void {
 
 const running = loop.runDedicated({
   wakeFd,
-  pendingWork: () => plane.pendingIo.count > 0 || stopping,
+  pendingWork: () => plane.background.count > 0 || stopping,
   onWake: applyPublished,
   afterBatch: () => {
     flushScheduled();

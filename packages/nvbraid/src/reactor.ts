@@ -1,5 +1,5 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import { IoCounters, type QueueHandoff } from '@nvbraid/target';
+import type { QueueHandoff } from '@nvbraid/target';
 import { closeWakeFd, createWakeFd, transport, wake } from '@nvbraid/transport';
 import type { QueueOwner } from './data-plane.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
@@ -11,6 +11,7 @@ export interface ReactorOptions {
   /** Threads that share the devices. */
   readonly threads: number;
   queueGone(association: number, qid: number, error: string | null, fatalFes: number): void;
+  log(message: string): void;
   /** The thread died of an error of ours; its queues have been closed and reported. */
   failed(reactor: Reactor, error: Error): void;
 }
@@ -25,7 +26,6 @@ interface HandedQueue {
 /** The main thread's view of one reactor thread. */
 export class Reactor {
   readonly index: number;
-  readonly counters = new IoCounters();
   readonly #options: ReactorOptions;
   readonly #worker: Worker;
   readonly #port: MessagePort;
@@ -48,7 +48,6 @@ export class Reactor {
       port: port2,
       wakeFd: this.#wakeFd,
       version: this.#version.buffer as SharedArrayBuffer,
-      counters: this.counters.words.buffer as SharedArrayBuffer,
       poolBytes: options.poolBytes,
       threads: options.threads,
     };
@@ -90,11 +89,20 @@ export class Reactor {
 
   /** Fulfilled when everything published so far is in force. */
   barrier(): Promise<void> {
+    return this.#ask((id) => ({ kind: 'barrier', id }));
+  }
+
+  /** Fulfilled when what was written to the subsystem's namespaces is stable. */
+  flush(nqn: string): Promise<void> {
+    return this.#ask((id) => ({ kind: 'flush', nqn, id }));
+  }
+
+  #ask(message: (id: number) => ToReactor): Promise<void> {
     if (this.#state === 'gone') return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
     const id = this.#nextBarrier++;
     this.#barriers.set(id, resolve);
-    this.publish({ kind: 'barrier', id });
+    this.publish(message(id));
     return promise;
   }
 
@@ -122,6 +130,9 @@ export class Reactor {
       case 'barrier':
         this.#barriers.get(message.id)?.();
         this.#barriers.delete(message.id);
+        break;
+      case 'log':
+        this.#options.log(message.message);
         break;
       case 'stopped':
         this.#stopped.resolve();

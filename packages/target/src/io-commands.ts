@@ -19,11 +19,6 @@ const STATUS_OF_RESULT: readonly number[] = [
   Status.InternalError,
 ];
 
-/** How many operations the devices of a thread are working on. */
-export class PendingIo {
-  count = 0;
-}
-
 /** What a command needs while a device works on it: one object per request, used again. */
 class IoTask implements Io {
   op: IoOp = IoOp.Read;
@@ -47,7 +42,7 @@ class IoTask implements Io {
   }
 
   done(): void {
-    this.commands.deviceDone(this);
+    this.commands.stepDone(this);
   }
 }
 
@@ -60,12 +55,9 @@ export class IoCommands implements CommandSet {
   readonly #counters: Float64Array;
   readonly #tasks: IoTask[] = [];
 
-  readonly #pending: PendingIo;
-
-  constructor(table: NamespaceTable, counters: IoCounters, pending: PendingIo = new PendingIo()) {
+  constructor(table: NamespaceTable, counters: IoCounters) {
     this.#table = table;
     this.#counters = counters.words;
-    this.#pending = pending;
   }
 
   closed(): void {}
@@ -135,24 +127,16 @@ export class IoCommands implements CommandSet {
     this.#datasetManagement(request, entry!);
   }
 
-  /** A device has finished an operation later. */
-  deviceDone(task: IoTask): void {
-    this.#pending.count--;
-    this.#stepDone(task);
-  }
-
   #submit(task: IoTask): void {
-    this.#pending.count++;
-    if (!task.entry!.device.submit(task)) return;
-    this.#pending.count--;
-    this.#stepDone(task);
+    if (task.entry!.device.submit(task)) this.stepDone(task);
   }
 
   /** An operation of a command has ended: the next one, or the completion. */
-  #stepDone(task: IoTask): void {
+  stepDone(task: IoTask): void {
     const request = task.request!;
     for (;;) {
       if (task.result !== IoResult.Ok) {
+        if (task.result === IoResult.MediaError) this.#counters[Counter.mediaErrors]!++;
         const status =
           task.result === IoResult.MediaError && task.op !== IoOp.Read
             ? Status.WriteFault
@@ -161,9 +145,7 @@ export class IoCommands implements CommandSet {
         return this.#fail(request, status);
       }
       if (!this.#nextStep(task, request)) break;
-      this.#pending.count++;
       if (!task.entry!.device.submit(task)) return;
-      this.#pending.count--;
     }
     task.request = null;
     this.#count(task, request);
@@ -272,7 +254,7 @@ export class IoCommands implements CommandSet {
     const task = this.#task(request, entry, IoOp.Deallocate, 0, 0);
     task.result = IoResult.Ok;
     task.step = 0;
-    this.#stepDone(task);
+    this.stepDone(task);
   }
 
   /** Prepares the next operation of the command; false when there is none. */

@@ -1,6 +1,6 @@
 /**
- * Counters of the data plane of one thread, in memory that other threads may read: one writer, any number of readers,
- * each counter a double that only grows.
+ * Counters of the I/O commands of one subsystem in one thread, in memory that other threads may read: one writer, any
+ * number of readers, each counter a double that only grows.
  */
 export class IoCounters {
   readonly words: Float64Array;
@@ -16,17 +16,15 @@ export class IoCounters {
     'readBytes',
     'writtenBytes',
     'errors',
-    'queues',
-    'fatalErrors',
+    'mediaErrors',
   ] as const;
   static readonly BYTES = IoCounters.NAMES.length * 8;
 
-  read(): Record<(typeof IoCounters.NAMES)[number], number> {
-    const values = {} as Record<(typeof IoCounters.NAMES)[number], number>;
-    IoCounters.NAMES.forEach((name, i) => {
-      values[name] = this.words[i]!;
-    });
-    return values;
+  /** The sums over several threads. */
+  static sum(counters: Iterable<IoCounters>): Record<(typeof IoCounters.NAMES)[number], number> {
+    const sums = new Float64Array(IoCounters.NAMES.length);
+    for (const { words } of counters) for (let i = 0; i < sums.length; i++) sums[i]! += words[i]!;
+    return Object.fromEntries(IoCounters.NAMES.map((name, i) => [name, sums[i]!])) as ReturnType<typeof IoCounters.sum>;
   }
 }
 
@@ -37,6 +35,5 @@ export const Counter = {
   readBytes: 3,
   writtenBytes: 4,
   errors: 5,
-  queues: 6,
-  fatalErrors: 7,
+  mediaErrors: 6,
 } as const;

@@ -41,6 +41,8 @@ export interface QueueEnvironment {
   wantTransmit(queue: QueuePair): void;
   /** Commands wait for payload memory: call `retryStarved` when slabs have been given back. */
   starved(queue: QueuePair): void;
+  /** No command of a queue that is gone is under way any more: devices have finished with all of them. */
+  idle?(queue: QueuePair): void;
 }
 
 export interface QueueOptions {
@@ -543,6 +545,7 @@ export class QueuePair implements CommandQueue, PduSink {
     slot.state = SlotState.Free;
     this.#outstanding--;
     this.#free.push(slot);
+    if (this.#outstanding === 0 && this.state === 'closed') this.environment.idle?.(this);
   }
 
   /** From now on nothing is received and no command is run. */
