@@ -1,6 +1,9 @@
 export * from './event-loop.ts';
 export { addressOf } from './libc.ts';
+export { type LoopOptions, splitAt, splitRandomly } from './loop/loop-link.ts';
+export { loop, loopTransport } from './loop/loop-transport.ts';
 export * from './native-crc32c.ts';
+export { net } from './net/net-transport.ts';
 export * from './table.ts';
 export * from './tcp/socket-ops.ts';
 export { socketTransport, tcp } from './tcp/socket-transport.ts';

@@ -1,9 +1,11 @@
 import { NvbraidError } from '@nvbraid/base';
+import { loop } from './loop/loop-transport.ts';
+import { net } from './net/net-transport.ts';
 import { tcp } from './tcp/socket-transport.ts';
 import type { Transport } from './transport.ts';
 
 /** Every transport by its name. Another row is another line here. */
-export const transports: Readonly<Record<string, Transport>> = { tcp };
+export const transports: Readonly<Record<string, Transport>> = { tcp, net, loop };
 
 /**
  * The row called `name`, able to work here.
