@@ -1,1 +1,10 @@
-export {};
+export * from './admin-commands.ts';
+export * from './async-events.ts';
+export * from './controller-states.ts';
+export * from './host-controller.ts';
+export * from './host-queue.ts';
+export * from './host-request.ts';
+export * from './limits.ts';
+export * from './namespace-info.ts';
+export * from './nvme-error.ts';
+export * from './queue-states.ts';

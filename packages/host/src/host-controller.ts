@@ -1,0 +1,482 @@
+import { assert, type Clock, NEVER, NvbraidError } from '@nvbraid/base';
+import {
+  AsyncEventBit,
+  AsyncEventNotice,
+  AsyncEventType,
+  type CapProperty,
+  CNTLID_DYNAMIC,
+  ControllerType,
+  Ctratt,
+  Fid,
+  type IdentifyController,
+  Status,
+} from '@nvbraid/wire';
+import { Aborts } from './aborts.ts';
+import { AdminChannel } from './admin-channel.ts';
+import { setFeaturesRequest } from './admin-commands.ts';
+import { type AsyncEvent, AsyncEvents } from './async-events.ts';
+import { HOST_CONTROLLER_STATES, type HostControllerEvent, type HostControllerState } from './controller-states.ts';
+import {
+  connectQueue,
+  enable,
+  identifyController,
+  negotiateQueues,
+  readCapabilities,
+  shutDown,
+} from './controller-steps.ts';
+import { HostQueue, type HostQueueOwner } from './host-queue.ts';
+import { type HostRequest, RequestState } from './host-request.ts';
+import { KeepAlive } from './keep-alive.ts';
+import { ADMIN_QUEUE_SIZE, AER_MAX, IO_QUEUES_MAX, SHUTDOWN_TIMEOUT_MS, TRANSFER_BYTES_MAX } from './limits.ts';
+import { type NamespaceInfo, sameNamespace } from './namespace-info.ts';
+import { acknowledgeNamespaceChange, scanNamespaces } from './namespace-scan.ts';
+import { NvmeError } from './nvme-error.ts';
+import { type Steps, Task } from './task.ts';
+import { Timers } from './timers.ts';
+
+export interface HostControllerOptions {
+  readonly nqn: string;
+  readonly hostnqn: string;
+  /** UUID. */
+  readonly hostid: string;
+  /** I/O queues asked for; 0 for controllers that are only administered. */
+  readonly nrIoQueues: number;
+  /** Entries of an I/O submission queue; the controller may have a lower limit. */
+  readonly queueSize: number;
+  /** Keep Alive Timeout; 0 turns it off. */
+  readonly keepAliveMs: number;
+  readonly hdrDigest: boolean;
+  readonly dataDigest: boolean;
+  readonly disableSqflow: boolean;
+  readonly ioTimeoutMs: number;
+  readonly adminTimeoutMs: number;
+  /** Wait between attempts to connect again; the first one is made at once. */
+  readonly reconnectDelayMs: number;
+  /** How long to try to connect again; 0: not at all. */
+  readonly ctrlLossTmoMs: number;
+  readonly maxR2t?: number;
+  readonly hpda?: number;
+}
+
+/** What a controller needs from the world. */
+export interface HostPlatform {
+  readonly clock: Clock;
+  /** Makes a connection for the queue, then calls `queue.start()`; or `queue.closed(error)` when there is none. */
+  connect(queue: HostQueue): void;
+  /** The queue has something to transmit, or `finished` has become true and its connection is to be ended. */
+  wantTransmit(queue: HostQueue): void;
+}
+
+/** What a controller tells. */
+export interface HostControllerEvents {
+  /** @param error why it left `live` or gave up */
+  stateChanged(state: HostControllerState, error: NvbraidError | null): void;
+  /** `namespaces` is up to date; `changed` came, went or have another shape. The first time before the controller is live. */
+  namespacesScanned(changed: readonly number[]): void;
+  asyncEvent(event: AsyncEvent): void;
+}
+
+/**
+ * A controller as the host sees it, without I/O: brings it to life, keeps it alive, notices when it is gone and connects
+ * again. Commands go in by `submitIo` and `submitAdmin`.
+ */
+export class HostController implements HostQueueOwner {
+  readonly options: HostControllerOptions;
+  state: HostControllerState = HOST_CONTROLLER_STATES.initial;
+  /** Why it is not live. */
+  error: NvbraidError | null = null;
+  admin: HostQueue | null = null;
+  ioQueues: HostQueue[] = [];
+  cntlid = CNTLID_DYNAMIC;
+  /** As in `nvmeVersion`. */
+  vs = 0;
+  identify: IdentifyController | null = null;
+  /** The 4096 bytes of Identify Controller. */
+  identifyRaw: Uint8Array = new Uint8Array(0);
+  namespaces: ReadonlyMap<number, NamespaceInfo> = new Map();
+  /** Bytes of one command at most, from MDTS. */
+  maxTransferBytes = TRANSFER_BYTES_MAX;
+  /** How often the controller was lost, and how often it came back. */
+  resets = 0;
+  reconnects = 0;
+  readonly #platform: HostPlatform;
+  readonly #events: HostControllerEvents;
+  readonly #timers = new Timers();
+  #channel: AdminChannel | null = null;
+  #main: Task | null = null;
+  #rescan: Task | null = null;
+  #rescanWanted = false;
+  #opening: HostQueue | null = null;
+  #opened: (() => void) | null = null;
+  #keepAlive: KeepAlive | null = null;
+  #aborts: Aborts | null = null;
+  #cap: CapProperty | null = null;
+  #wasLive = false;
+  #liveMs = 0;
+  #lostMs = 0;
+
+  constructor(options: HostControllerOptions, platform: HostPlatform, events: HostControllerEvents) {
+    assert(options.nrIoQueues >= 0 && options.nrIoQueues <= IO_QUEUES_MAX, 'nrIoQueues');
+    this.options = options;
+    this.#platform = platform;
+    this.#events = events;
+  }
+
+  get isDiscovery(): boolean {
+    return this.identify?.cntrltype === ControllerType.Discovery;
+  }
+
+  /** Makes the first attempt to connect; a failure of it is final. */
+  start(): void {
+    this.#move('start', null);
+    this.#connect();
+  }
+
+  /** Ends what is outstanding, tells the controller, closes. `stateChanged('dead')` follows. */
+  remove(): void {
+    if (this.state === 'deleting' || this.state === 'dead') return;
+    const error = new NvbraidError('ESHUTDOWN', `${this.options.nqn}: disconnected`);
+    const wasLive = this.state === 'live';
+    this.#move('remove', error);
+    this.#main?.cancel();
+    this.#rescan?.cancel();
+    this.#keepAlive?.stop();
+    this.#timers.clear();
+    for (const queue of this.ioQueues) queue.close(error);
+    if (!wasLive || this.#channel === null) return this.#removed(error);
+    this.#timers.set(this.#platform.clock.nowMs() + 13 * SHUTDOWN_TIMEOUT_MS, () => this.#removed(error));
+    this.#main = new Task(shutDown(this.#channel, this.#cap!, this.identify?.rtd3e ?? 0), () => this.#removed(error));
+    this.#main.start();
+  }
+
+  /** A command for the admin queue. Ends at once with a path error when there is none. */
+  submitAdmin(request: HostRequest): void {
+    if (this.state === 'live' && this.admin !== null) this.admin.submit(request);
+    else refuse(request);
+  }
+
+  /**
+   * A command for the I/O queue that has the least to do, which is answered. Ends at once with a path error, and answers
+   * null, when the controller is not live.
+   */
+  submitIo(request: HostRequest): HostQueue | null {
+    if (this.state !== 'live' || this.ioQueues.length === 0) {
+      refuse(request);
+      return null;
+    }
+    const queue = this.#leastBusy();
+    queue.submit(request);
+    return queue;
+  }
+
+  /** Ends a request that `queue` has, and asks the controller to abort it if it is on the wire. */
+  abort(queue: HostQueue, request: HostRequest): void {
+    const cid = queue.cancel(request);
+    if (cid >= 0 && this.state === 'live') this.#aborts?.abort(queue, cid);
+  }
+
+  get nextDeadlineMs(): number {
+    let next = this.#timers.nextDeadlineMs;
+    if (this.admin !== null) next = Math.min(next, this.admin.nextDeadlineMs);
+    for (const queue of this.ioQueues) next = Math.min(next, queue.nextDeadlineMs);
+    return next;
+  }
+
+  tick(nowMs: number): void {
+    this.#timers.tick(nowMs);
+    const { admin, ioQueues } = this;
+    if (admin !== null && admin.nextDeadlineMs <= nowMs) admin.tick(nowMs);
+    for (const queue of ioQueues) if (queue.nextDeadlineMs <= nowMs) queue.tick(nowMs);
+  }
+
+  // ---------------------------------------------------------------- what the queues tell
+
+  queueReady(queue: HostQueue): void {
+    if (queue !== this.#opening) return;
+    const opened = this.#opened!;
+    this.#opening = null;
+    this.#opened = null;
+    opened();
+  }
+
+  queueFailed(queue: HostQueue, error: NvbraidError): void {
+    if (queue !== this.admin && !this.ioQueues.includes(queue)) return;
+    this.#lost(error);
+  }
+
+  commandTimedOut(queue: HostQueue, cid: number, _request: HostRequest | null, times: number): void {
+    if (queue.qid !== 0 && times === 1 && this.state === 'live') {
+      this.#aborts?.abort(queue, cid);
+      return;
+    }
+    this.#lost(
+      new NvbraidError(
+        'ETIMEDOUT',
+        `queue ${queue.qid}: a command was not completed in ${queue.timeoutMs * times} ms`,
+        {
+          context: { qid: queue.qid, cid },
+        },
+      ),
+    );
+  }
+
+  wantTransmit(queue: HostQueue): void {
+    this.#platform.wantTransmit(queue);
+  }
+
+  // ---------------------------------------------------------------- coming to life
+
+  #connect(): void {
+    const { options } = this;
+    const { clock } = this.#platform;
+    this.admin = new HostQueue(
+      { ...this.#queueOptions(), qid: 0, queueSize: ADMIN_QUEUE_SIZE, timeoutMs: options.adminTimeoutMs },
+      this,
+      clock,
+    );
+    this.ioQueues = [];
+    this.#channel = new AdminChannel(this.admin, clock, this.#timers);
+    this.#main = new Task(this.#comeToLife(this.#channel), (error) => {
+      if (error !== null) this.#lost(error);
+    });
+    this.#main.start();
+  }
+
+  *#comeToLife(channel: AdminChannel): Steps {
+    const { options } = this;
+    yield* this.#open(channel.queue);
+    this.cntlid = yield* connectQueue(channel, channel.queue, this.#connectParameters(channel.queue, CNTLID_DYNAMIC));
+    const capabilities = yield* readCapabilities(channel);
+    this.#cap = capabilities.cap;
+    this.vs = capabilities.vs;
+    yield* enable(channel, capabilities);
+    const { identify, raw } = yield* identifyController(channel);
+    this.identify = identify;
+    this.identifyRaw = raw;
+    this.maxTransferBytes = maxTransferBytes(identify.mdts, capabilities.cap.mpsmin);
+    this.#aborts = new Aborts(channel.queue, identify.acl + 1);
+    if (options.keepAliveMs > 0 && identify.kas > 0) this.#startKeepAlive(channel, identify);
+    if (options.nrIoQueues > 0 && !this.isDiscovery) yield* this.#openIoQueues(channel, capabilities.cap, identify);
+    yield* this.#askForEvents(channel, identify);
+    // The first time a controller is live its namespaces are known. Later the commands that wait come first.
+    if (this.#wasLive) this.#rescanWanted = true;
+    else yield* this.#scan(channel);
+    this.#live();
+  }
+
+  /** Waits until the queue's handshake is done. */
+  *#open(queue: HostQueue): Steps {
+    yield (resume) => {
+      this.#opening = queue;
+      this.#opened = resume;
+      this.#platform.connect(queue);
+    };
+  }
+
+  *#openIoQueues(channel: AdminChannel, cap: CapProperty, identify: IdentifyController): Steps {
+    const { options } = this;
+    const count = yield* negotiateQueues(channel, options.nrIoQueues);
+    if (count === 0) channel.fail('the controller grants no I/O queue');
+    // Data in the capsule starts right behind the SQE; a controller that wants it elsewhere gets none there.
+    const inCapsuleBytes = identify.icdoff === 0 ? Math.max(0, identify.ioccsz * 16 - 64) : 0;
+    let queueSize = Math.min(options.queueSize, cap.mqes + 1);
+    if (identify.maxcmd > 0) queueSize = Math.min(queueSize, identify.maxcmd);
+    queueSize = Math.max(2, queueSize);
+    for (let qid = 1; qid <= count; qid++) {
+      const queue = new HostQueue(
+        { ...this.#queueOptions(), qid, queueSize, timeoutMs: options.ioTimeoutMs, inCapsuleBytes },
+        this,
+        this.#platform.clock,
+      );
+      this.ioQueues.push(queue);
+      yield* this.#open(queue);
+      yield* connectQueue(channel, queue, this.#connectParameters(queue, this.cntlid));
+    }
+  }
+
+  *#askForEvents(channel: AdminChannel, identify: IdentifyController): Steps {
+    const wanted = (identify.oaes & (this.isDiscovery ? DISCOVERY_EVENTS : IO_EVENTS)) >>> 0;
+    if (wanted !== 0) {
+      const request = setFeaturesRequest(Fid.AsyncEventConfiguration, wanted);
+      yield* channel.run(request, 'Set Features (Asynchronous Event Configuration)');
+    }
+    if (this.isDiscovery && wanted === 0) return;
+    const count = Math.min(identify.aerl + 1, AER_MAX);
+    new AsyncEvents(channel.queue, count, (event) => this.#asyncEvent(event));
+  }
+
+  #live(): void {
+    if (this.#wasLive) this.reconnects++;
+    this.#wasLive = true;
+    this.#liveMs = this.#platform.clock.nowMs();
+    this.#move('established', null);
+    this.#startRescan();
+  }
+
+  *#scan(channel: AdminChannel): Steps {
+    const before = this.namespaces;
+    const after =
+      this.ioQueues.length === 0 ? new Map<number, NamespaceInfo>() : yield* scanNamespaces(channel, this.vs);
+    const changed: number[] = [];
+    for (const [nsid, info] of after) {
+      const old = before.get(nsid);
+      if (old === undefined || !sameNamespace(old, info)) changed.push(nsid);
+    }
+    for (const nsid of before.keys()) if (!after.has(nsid)) changed.push(nsid);
+    this.namespaces = after;
+    this.#events.namespacesScanned(changed);
+  }
+
+  #startKeepAlive(channel: AdminChannel, identify: IdentifyController): void {
+    const traffic = (identify.ctratt & Ctratt.Tbkas) === 0 ? null : () => this.#completed();
+    this.#keepAlive = new KeepAlive(channel, this.options.keepAliveMs, traffic, (error) => this.#lost(error));
+  }
+
+  #completed(): number {
+    let count = this.admin!.commandsCompleted;
+    for (const queue of this.ioQueues) count += queue.commandsCompleted;
+    return count;
+  }
+
+  #asyncEvent(event: AsyncEvent): void {
+    if (event.type === AsyncEventType.Notice && event.info === AsyncEventNotice.NamespaceAttributeChanged) {
+      this.#rescanWanted = true;
+      this.#startRescan();
+    }
+    this.#events.asyncEvent(event);
+  }
+
+  #startRescan(): void {
+    if (!this.#rescanWanted || this.state !== 'live' || (this.#rescan !== null && !this.#rescan.over)) return;
+    this.#rescanWanted = false;
+    // A rescan that fails for another reason than a lost connection leaves the old namespaces standing.
+    this.#rescan = new Task(this.#rescanSteps(this.#channel!), () => this.#startRescan());
+    this.#rescan.start();
+  }
+
+  *#rescanSteps(channel: AdminChannel): Steps {
+    yield* acknowledgeNamespaceChange(channel);
+    yield* this.#scan(channel);
+  }
+
+  // ---------------------------------------------------------------- going
+
+  /** The association is of no use any more. */
+  #lost(error: NvbraidError): void {
+    if (this.#is('live')) {
+      const now = this.#platform.clock.nowMs();
+      this.resets++;
+      this.#lostMs = now;
+      this.#move('failed', error);
+      this.#tearDown(error);
+      // Whoever was told of the failure may have removed the controller.
+      if (!this.#is('resetting')) return;
+      this.#move('reconnect', error);
+      // At once, but a controller that is lost again and again must not be hurried.
+      const lived = now - this.#liveMs;
+      this.#tryAgain(error, lived >= this.options.reconnectDelayMs ? 0 : this.options.reconnectDelayMs);
+    } else if (this.#is('connecting')) {
+      this.#tearDown(error);
+      if (!this.#is('connecting')) return;
+      const final = error instanceof NvmeError ? error.dnr : !error.retryable;
+      if (!this.#wasLive || final) this.#move('giveUp', error);
+      else this.#tryAgain(error, this.options.reconnectDelayMs);
+    } else if (this.#is('deleting')) {
+      this.#removed(this.error!);
+    }
+  }
+
+  #tryAgain(error: NvbraidError, delayMs: number): void {
+    const atMs = this.#platform.clock.nowMs() + delayMs;
+    if (!this.#is('connecting')) return;
+    if (atMs - this.#lostMs >= this.options.ctrlLossTmoMs) this.#move('giveUp', error);
+    else this.#timers.set(atMs, () => this.#connect());
+  }
+
+  #tearDown(error: NvbraidError): void {
+    this.#main?.cancel();
+    this.#rescan?.cancel();
+    this.#keepAlive?.stop();
+    this.#main = null;
+    this.#rescan = null;
+    this.#rescanWanted = false;
+    this.#keepAlive = null;
+    this.#aborts = null;
+    this.#channel = null;
+    this.#opening = null;
+    this.#opened = null;
+    this.#timers.clear();
+    const queues = this.admin === null ? this.ioQueues : [this.admin, ...this.ioQueues];
+    this.admin = null;
+    this.ioQueues = [];
+    for (const queue of queues) queue.close(error);
+  }
+
+  #removed(error: NvbraidError): void {
+    if (!this.#is('deleting')) return;
+    this.#tearDown(error);
+    if (this.#is('deleting')) this.#move('removed', error);
+  }
+
+  // ---------------------------------------------------------------- helpers
+
+  #leastBusy(): HostQueue {
+    const queues = this.ioQueues;
+    let best = queues[0]!;
+    let least = queues.length === 1 ? 0 : best.outstanding + best.waiting;
+    for (let i = 1; i < queues.length; i++) {
+      const queue = queues[i]!;
+      const load = queue.outstanding + queue.waiting;
+      if (load < least) {
+        best = queue;
+        least = load;
+      }
+    }
+    return best;
+  }
+
+  #queueOptions() {
+    const { hdrDigest, dataDigest, maxR2t, hpda } = this.options;
+    return {
+      hdrDigest,
+      dataDigest,
+      ...(maxR2t === undefined ? {} : { maxR2t }),
+      ...(hpda === undefined ? {} : { hpda }),
+    };
+  }
+
+  #connectParameters(queue: HostQueue, cntlid: number) {
+    const { nqn, hostnqn, hostid, keepAliveMs, disableSqflow } = this.options;
+    const katoMs = queue.qid === 0 ? keepAliveMs : 0;
+    return { subnqn: nqn, hostnqn, hostid, qid: queue.qid, queueSize: queue.queueSize, cntlid, katoMs, disableSqflow };
+  }
+
+  /** A question that events may have changed the answer of since it was asked last. */
+  #is(state: HostControllerState): boolean {
+    return this.state === state;
+  }
+
+  #move(event: HostControllerEvent, error: NvbraidError | null): void {
+    this.state = HOST_CONTROLLER_STATES.next(this.state, event);
+    this.error = error;
+    this.#events.stateChanged(this.state, error);
+  }
+}
+
+/** Events that this host understands (OAES and the feature have the same bits). */
+const IO_EVENTS = AsyncEventBit.NamespaceAttribute | AsyncEventBit.FirmwareActivation | AsyncEventBit.AnaChange;
+const DISCOVERY_EVENTS = AsyncEventBit.DiscoveryLog;
+
+function maxTransferBytes(mdts: number, mpsmin: number): number {
+  const bytes = mdts === 0 ? NEVER : 2 ** (12 + mpsmin + mdts);
+  return Math.min(bytes, TRANSFER_BYTES_MAX);
+}
+
+function refuse(request: HostRequest): void {
+  assert(request.state === RequestState.Idle, 'request submitted twice');
+  request.status = Status.HostPathingError;
+  request.dw0 = 0;
+  request.dw1 = 0;
+  request.received = 0;
+  request.done(request);
+}
