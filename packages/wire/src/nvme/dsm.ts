@@ -24,5 +24,3 @@ export const DsmRange = layout('DsmRange', 16, {
 });
 export type DsmRange = ValueOf<typeof DsmRange>;
 export const DSM_RANGE_SIZE = 16;
-/** Ranges of one command at most. */
-export const DSM_RANGES_MAX = 256;

@@ -25,6 +25,19 @@ export const PDU_TYPE_NAMES: Readonly<Record<number, string>> = Object.fromEntri
   Object.entries(PduType).map(([name, value]) => [value, name]),
 );
 
+/** Header sizes by type, without digest: what hlen must be. */
+export const PDU_HEADER_SIZES: Readonly<Record<number, number>> & Readonly<Record<PduType, number>> = {
+  [PduType.ICReq]: 128,
+  [PduType.ICResp]: 128,
+  [PduType.H2CTermReq]: 24,
+  [PduType.C2HTermReq]: 24,
+  [PduType.CapsuleCmd]: 72,
+  [PduType.CapsuleResp]: 24,
+  [PduType.H2CData]: 24,
+  [PduType.C2HData]: 24,
+  [PduType.R2T]: 24,
+};
+
 /** Header digest, data digest, last data PDU, and success without a CapsuleResp (flags of the common header). */
 export const PduFlag = { HDGSTF: 1, DDGSTF: 2, LAST_PDU: 4, SUCCESS: 8 } as const;
 
@@ -86,12 +99,10 @@ export type ICResp = ValueOf<typeof ICResp>;
 export const TermReq = layout('TermReq', 24, {
   ...common,
   fes: u16(8, { names: FES_NAMES }),
-  /** Byte offset in the offending header, or the digest that did not match. */
+  /** Byte offset in the offending header (fes 1 and 6), or the received digest that did not match (3). */
   fei: u32(10, { hex: true }),
 });
 export type TermReq = ValueOf<typeof TermReq>;
-/** Offending header bytes at most. */
-export const TERM_DATA_MAX = 128;
 
 /** Command capsule: the 64-byte SQE follows the common header; in-capsule data at pdo. */
 export const CapsuleCmd = layout('CapsuleCmd', 72, { ...common, sqe: bytes(8, 64) });

@@ -1,8 +1,6 @@
 import { assert } from '@nvbraid/base';
+import { CONTROLLER_LIST_MAX } from '../../limits.ts';
 import { IDENTIFY_SIZE } from './identify-sqe.ts';
-
-/** Controller identifiers of one Controller List (Base 2.1, 4.6.1). */
-export const CONTROLLER_LIST_MAX = 2047;
 
 /** The 4096 bytes of a Controller List: their number, then the identifiers in ascending order. */
 export function controllerList(cntlids: readonly number[]): Uint8Array {

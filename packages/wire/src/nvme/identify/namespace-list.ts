@@ -1,8 +1,7 @@
 import { assert } from '@nvbraid/base';
+import { NAMESPACE_LIST_MAX } from '../../limits.ts';
 import { IDENTIFY_SIZE } from './identify-sqe.ts';
 
-/** Namespace identifiers of one Namespace List (Base 2.1, 4.6.2) and of a Changed Namespace List log page. */
-export const NAMESPACE_LIST_MAX = 1024;
 /** nsid that names all namespaces. */
 export const NSID_ALL = 0xffffffff;
 /** First nsid that cannot be that of a namespace. */

@@ -1,4 +1,5 @@
-import { NAMESPACE_LIST_MAX, NSID_ALL, namespaceList, parseNamespaceList } from '../identify/namespace-list.ts';
+import { NAMESPACE_LIST_MAX } from '../../limits.ts';
+import { NSID_ALL, namespaceList, parseNamespaceList } from '../identify/namespace-list.ts';
 
 /**
  * Changed Attached Namespace List log page (LID 04h; Base 2.1, 5.1.12.1.5): 4096 bytes in the form of a Namespace List;
