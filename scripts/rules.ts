@@ -66,7 +66,7 @@ export function importsOf(text: string): Import[] {
   const found: Import[] = [];
   const clause = String.raw`(?:type )?(?:\{[^}]*\}|\* as \w+|\*|\w+(?:, \{[^}]*\})?)`;
   const pattern = new RegExp(
-    String.raw`^(?:import|export) ${clause}\s+from '([^']+)'|^import '([^']+)'|\b(?:import|require)\('([^']+)'\)`,
+    String.raw`^(?:import|export) ${clause}\s+from '([^']+)'|^import '([^']+)'|\b(?:import|require|createRequire\([^)]*\))\('([^']+)'\)`,
     'gm',
   );
   for (const match of text.matchAll(pattern)) {

@@ -29,4 +29,4 @@ if (patterns.length === 0) {
   run('lint', bin('biome'), ['check', '.']);
   run('type check', bin('tsc'), ['-p', 'tsconfig.json']);
 }
-run('tests', process.execPath, ['--test', '--test-timeout=600000', ...files]);
+run('tests', process.execPath, ['--test', '--test-timeout=1500000', ...files]);

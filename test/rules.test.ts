@@ -141,10 +141,10 @@ describe('each rule complains about what breaks it', () => {
 
 test('imports are found in every form, prose is not code', () => {
   const text =
-    "import type {\n  a,\n} from './a.ts';\nexport * from 'b';\nimport 'c';\nconst d = await import('d');\n// import 'e'\n";
+    "import type {\n  a,\n} from './a.ts';\nexport * from 'b';\nimport 'c';\nconst d = await import('d');\ncreateRequire(import.meta.url)('e');\n// import 'f'\n";
   assert.deepEqual(
     importsOf(text).map(({ specifier, line }) => `${specifier}:${line}`),
-    ['./a.ts:3', 'b:4', 'c:5', 'd:6'],
+    ['./a.ts:3', 'b:4', 'c:5', 'd:6', 'e:7'],
   );
   assert.equal(codeOnly("a('it\\'s'); // b\n/* c\n d */ e").replaceAll(' ', ''), 'a();\n\ne');
 });

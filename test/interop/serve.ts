@@ -14,6 +14,7 @@ export interface ServeOptions {
   /** Another program to run than the clone's own. */
   command?: readonly string[];
   cwd?: string;
+  env?: NodeJS.ProcessEnv;
 }
 
 export class ServeProcess {
@@ -37,13 +38,15 @@ export class ServeProcess {
     const args = [...first, 'serve', ...options.args, '-a', '127.0.0.1', '-s', String(options.port)];
     const child = spawn(program!, [...args, '--nqn', options.nqn], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      cwd: options.cwd ?? process.cwd(),
+      env: options.env ?? process.env,
+      detached: true,
     });
     const serve = new ServeProcess(child);
     const deadline = performance.now() + READY_TIMEOUT_MS;
     while (!(await accepts(options.port))) {
       if (child.exitCode !== null || performance.now() > deadline) {
-        child.kill('SIGKILL');
+        if (child.exitCode === null) process.kill(-child.pid!, 'SIGKILL');
         throw new Error(`nvbraid serve does not listen (exit code ${child.exitCode}):\n${serve.output}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -51,9 +54,9 @@ export class ServeProcess {
     return serve;
   }
 
-  /** Ctrl-C; answers the exit code. */
+  /** Ctrl-C, which a terminal sends to the whole process group; answers the exit code. */
   async stop(): Promise<number | null> {
-    this.#child.kill('SIGINT');
+    process.kill(-this.#child.pid!, 'SIGINT');
     return await this.#exited;
   }
 }
