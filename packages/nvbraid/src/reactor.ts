@@ -66,6 +66,10 @@ export class Reactor {
     return this.#queues.size;
   }
 
+  has(association: number, qid: number): boolean {
+    return this.#queues.has(key(association, qid));
+  }
+
   /** Fulfilled when the thread runs. */
   get ready(): Promise<void> {
     return this.#ready.promise;

@@ -1,0 +1,4 @@
+import type { Clock } from '@nvbraid/base';
+
+/** The monotonic clock of the machine. */
+export const systemClock: Clock = { nowMs: () => performance.now() };

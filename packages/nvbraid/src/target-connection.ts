@@ -1,0 +1,20 @@
+import type { Controller, Port, QueuePair } from '@nvbraid/target';
+import type { Connection, Transport } from '@nvbraid/transport';
+import type { QueueOwner } from './data-plane.ts';
+import type { QueueDriver } from './queue-driver.ts';
+
+/** A connection that the main thread has accepted, as long as it lives in this process, whichever thread drives it. */
+export interface TargetConnection {
+  readonly id: number;
+  readonly port: Port;
+  readonly transport: Transport;
+  readonly connection: Connection;
+  readonly queue: QueuePair;
+  driver: QueueDriver;
+  readonly acceptedMs: number;
+  /** Set by Connect. */
+  controller: Controller | null;
+  qid: number;
+  /** An I/O queue that is to leave for a reactor once its Connect is answered. */
+  owner: QueueOwner | null;
+}

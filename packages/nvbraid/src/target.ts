@@ -1,0 +1,532 @@
+import { EventEmitter } from 'node:events';
+import { NvbraidError } from '@nvbraid/base';
+import {
+  type BlockDevice,
+  type DeviceSpec,
+  type PreparedDevice,
+  prepareDevice,
+  releaseDevice,
+} from '@nvbraid/blockdev';
+import {
+  type CommandQueue,
+  type Controller,
+  type GoneReason,
+  IoCounters,
+  type IoTotals,
+  type Port,
+  QueuePair,
+  type Subsystem,
+  type SubsystemOptions,
+  Target as TargetCore,
+  type TargetHooks,
+} from '@nvbraid/target';
+import { type Connection, type Endpoint, installNativeCrc32c, type Listener, transport } from '@nvbraid/transport';
+import { DataPlane, isOpenDevice, type QueueOwner } from './data-plane.ts';
+import { CLOSE_DEADLINE_MS, CONNECT_DEADLINE_MS, MAX_CONNECTIONS, MAX_REACTORS, POOL_BYTES } from './limits.ts';
+import { QueueDriver } from './queue-driver.ts';
+import { Reactor } from './reactor.ts';
+import { refuseUntilHandedOff } from './refuse-commands.ts';
+import { systemClock } from './system-clock.ts';
+import type { TargetConnection } from './target-connection.ts';
+
+export interface TargetOptions {
+  /** Threads that run I/O queues; 0 keeps everything on the main thread. Default 1. */
+  reactors?: number;
+  /** Payload memory of each thread in bytes, default 64 MiB. */
+  poolBytes?: number;
+}
+
+export interface NamespaceConfig {
+  /** Default: the lowest that is free. */
+  nsid?: number;
+  /** What `memoryDevice`, `fileDevice` … return; without reactors also an open device. */
+  device: DeviceSpec | BlockDevice;
+  uuid?: string;
+  nguid?: string;
+  eui64?: string;
+  /** Default: what the device says. */
+  readOnly?: boolean;
+}
+
+export interface ListenConfig {
+  /** tcp (default), net or loop. */
+  transport?: string;
+  address: string;
+  /** 0 lets the system choose. */
+  port: number;
+  /** NQNs that hosts reach here; the discovery subsystem always is. */
+  subsystems?: string[];
+  portid?: number;
+}
+
+export interface TargetPort {
+  readonly portid: number;
+  readonly transport: string;
+  readonly address: string;
+  readonly port: number;
+  /** Takes no connections any more; controllers that came in here are gone. */
+  close(): Promise<void>;
+}
+
+export interface TargetStats {
+  readCommands: number;
+  writeCommands: number;
+  otherCommands: number;
+  readBytes: number;
+  writtenBytes: number;
+  /** I/O commands that ended with an error status. */
+  errors: number;
+  mediaErrors: number;
+  controllers: number;
+  /** I/O queues. */
+  queues: number;
+  connections: number;
+  /** Connections that ended because the peer broke the protocol. */
+  fatalErrors: number;
+}
+
+interface TargetEventMap {
+  'controller-created': [controller: Controller];
+  'controller-gone': [controller: Controller, reason: GoneReason];
+  /** A sentence for the log. */
+  log: [message: string];
+}
+
+/** @throws NvbraidError EINVAL, ENOTSUP */
+export async function createTarget(options: TargetOptions = {}): Promise<Target> {
+  const target = new Target(options);
+  await target.start();
+  return target;
+}
+
+/**
+ * A running target: joins the control plane to transports, hands I/O queues to reactors, publishes what reactors must
+ * know. The main thread keeps the listeners and the admin queues.
+ */
+export class Target extends EventEmitter<TargetEventMap> {
+  /** The control plane. Its configuration calls may be used directly; they take effect at once. */
+  readonly core: TargetCore;
+  readonly reactorCount: number;
+  readonly #poolBytes: number;
+  readonly #plane: DataPlane;
+  #reactors: Reactor[] = [];
+  readonly #listeners = new Map<number, Listener>();
+  readonly #connections = new Map<CommandQueue, TargetConnection>();
+  readonly #prepared = new Map<string, PreparedDevice>();
+  /** Associations by number, for what reactors report. */
+  readonly #associations = new Map<number, Controller>();
+  readonly #associationOf = new WeakMap<Controller, number>();
+  #nextId = 1;
+  /** Command counters by subsystem and thread (the last is the main thread's). */
+  readonly #counters = new Map<string, IoCounters[]>();
+  #fatalErrors = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #timerAtMs = Number.POSITIVE_INFINITY;
+  #closed = false;
+
+  constructor(options: TargetOptions = {}) {
+    super();
+    this.reactorCount = options.reactors ?? 1;
+    if (!(Number.isInteger(this.reactorCount) && this.reactorCount >= 0 && this.reactorCount <= MAX_REACTORS)) {
+      throw new NvbraidError('EINVAL', `reactors is 0 to ${MAX_REACTORS}: ${this.reactorCount}`);
+    }
+    this.#poolBytes = options.poolBytes ?? POOL_BYTES;
+    this.core = new TargetCore(systemClock, this.#hooks());
+    this.#plane = new DataPlane({
+      poolBytes: this.#poolBytes,
+      threads: Math.max(1, this.reactorCount),
+      queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
+      log: (message) => this.emit('log', message),
+    });
+  }
+
+  /** Called by `createTarget`. */
+  async start(): Promise<void> {
+    installNativeCrc32c();
+    if (this.reactorCount > 0) transport('tcp'); // reactors live on raw sockets: says why when there are none
+    this.#reactors = Array.from({ length: this.reactorCount }, (_, index) => this.#startReactor(index));
+    await Promise.all(this.#reactors.map((reactor) => reactor.ready));
+  }
+
+  // ---------------------------------------------------------------- configuration
+
+  /** @throws NvbraidError EINVAL, EBUSY */
+  addSubsystem(options: SubsystemOptions): void {
+    this.core.addSubsystem(options);
+  }
+
+  /**
+   * Opens or creates the device and puts it into service.
+   * @returns the nsid
+   * @throws NvbraidError ENOENT, EACCES, EINVAL, EBUSY
+   */
+  async addNamespace(nqn: string, config: NamespaceConfig): Promise<number> {
+    const subsystem = this.core.subsystem(nqn);
+    if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
+    let prepared: PreparedDevice | BlockDevice;
+    if (isOpenDevice(config.device)) {
+      if (this.reactorCount > 0) {
+        throw new NvbraidError(
+          'EINVAL',
+          'a device object works only without reactors: give a device spec, or reactors: 0',
+        );
+      }
+      prepared = config.device;
+    } else prepared = await prepareDevice(config.device);
+    try {
+      const namespace = subsystem.addNamespace({
+        ...(config.nsid === undefined ? {} : { nsid: config.nsid }),
+        ...(config.uuid === undefined ? {} : { uuid: config.uuid }),
+        ...(config.nguid === undefined ? {} : { nguid: config.nguid }),
+        ...(config.eui64 === undefined ? {} : { eui64: config.eui64 }),
+        device: prepared,
+        blockSize: prepared.blockSize,
+        blockCount: prepared.blockCount,
+        readOnly: config.readOnly ?? prepared.readOnly,
+        thin: prepared.thin,
+        volatileWriteCache: prepared.volatileWriteCache,
+      });
+      if (!isOpenDevice(prepared)) this.#prepared.set(`${nqn}/${namespace.nsid}`, prepared);
+      return namespace.nsid;
+    } catch (error) {
+      if (!isOpenDevice(prepared)) await releaseDevice(prepared);
+      throw error;
+    }
+  }
+
+  /** Takes a namespace out of service. Fulfilled when no thread uses its device any more. @throws NvbraidError ENOENT */
+  async removeNamespace(nqn: string, nsid: number): Promise<void> {
+    const subsystem = this.core.subsystem(nqn);
+    if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
+    subsystem.removeNamespace(nsid);
+    await Promise.all(this.#reactors.map((reactor) => reactor.barrier()));
+    const prepared = this.#prepared.get(`${nqn}/${nsid}`);
+    this.#prepared.delete(`${nqn}/${nsid}`);
+    if (prepared !== undefined) await releaseDevice(prepared);
+  }
+
+  /** @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP, ENOENT */
+  async listen(config: ListenConfig): Promise<TargetPort> {
+    const row = transport(config.transport ?? 'tcp');
+    if (this.reactorCount > 0 && !row.canHandOff) {
+      throw new NvbraidError(
+        'ENOTSUP',
+        `transport '${row.name}' works without reactors only: create the target with 0 reactors`,
+      );
+    }
+    // Connections wait until the port is there: the system has already chosen the number that the port tells.
+    let port: Port | null = null;
+    const early: Connection[] = [];
+    const listener = await row.listen({ address: config.address, port: config.port }, (connection) => {
+      if (port === null) early.push(connection);
+      else this.#accept(port, row.name, connection);
+    });
+    try {
+      const added = this.core.addPort({
+        ...(config.portid === undefined ? {} : { portId: config.portid }),
+        trtype: row.name === 'net' ? 'tcp' : row.name,
+        adrfam: listener.local.family,
+        traddr: listener.local.address,
+        trsvcid: String(listener.local.port),
+      });
+      try {
+        for (const nqn of config.subsystems ?? []) this.core.link(added.portId, nqn);
+      } catch (error) {
+        this.core.removePort(added.portId);
+        throw error;
+      }
+      port = added;
+    } catch (error) {
+      await listener.close();
+      for (const connection of early) connection.destroy(null);
+      throw error;
+    }
+    const { portId } = port;
+    for (const subsystem of port.subsystems) this.#publish(subsystem);
+    this.#listeners.set(portId, listener);
+    for (const connection of early) this.#accept(port, row.name, connection);
+    return {
+      portid: portId,
+      transport: row.name,
+      address: listener.local.address,
+      port: listener.local.port,
+      close: async () => {
+        if (!this.#listeners.delete(portId)) return;
+        await listener.close();
+        if (this.core.port(portId) !== undefined) this.core.removePort(portId);
+        for (const entry of this.#connections.values()) if (entry.port.portId === portId) this.#dismiss(entry);
+      },
+    };
+  }
+
+  /** Makes a subsystem reachable by a port that listens already. */
+  link(portid: number, nqn: string): void {
+    this.core.link(portid, nqn);
+    const subsystem = this.core.subsystem(nqn);
+    if (subsystem !== undefined) this.#publish(subsystem);
+  }
+
+  stats(): TargetStats {
+    const sums = IoCounters.sum([...this.#counters.values()].flat());
+    let queues = 0;
+    for (const entry of this.#connections.values()) if (entry.qid > 0) queues++;
+    for (const reactor of this.#reactors) queues += reactor.queueCount;
+    return {
+      ...sums,
+      controllers: this.core.controllerCount,
+      queues,
+      connections: this.#connections.size + this.#reactors.reduce((sum, reactor) => sum + reactor.queueCount, 0),
+      fatalErrors: this.#fatalErrors,
+    };
+  }
+
+  /** Ends all associations, makes everything written stable, closes devices and threads. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.all([...this.#listeners.values()].map((listener) => listener.close()));
+    this.#listeners.clear();
+    this.core.close();
+    for (const entry of [...this.#connections.values()]) this.#dismiss(entry);
+    const nqns = [...this.core.subsystems].map((subsystem) => subsystem.nqn);
+    await Promise.all(nqns.map((nqn) => this.#flush(nqn)));
+    await Promise.all(this.#reactors.map((reactor) => reactor.stop()));
+    for (const entry of [...this.#connections.values()]) entry.connection.destroy(null);
+    await this.#plane.close();
+    await Promise.all([...this.#prepared.values()].map((device) => releaseDevice(device)));
+    this.#prepared.clear();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  // ---------------------------------------------------------------- what the control plane asks for
+
+  #hooks(): TargetHooks {
+    return {
+      ioCommands: (queue, controller, qid) => {
+        if (this.reactorCount > 0) return refuseUntilHandedOff;
+        return this.#plane.commands(this.#ownerOf(controller, qid, this.#connections.get(queue)!));
+      },
+      queueBound: (queue, controller, qid) => this.#queueBound(queue, controller, qid),
+      closeQueue: (queue, controller, qid) => this.#closeQueue(queue, controller, qid),
+      flush: (subsystem, done) => void this.#flush(subsystem.nqn).then(done, done),
+      controllerCreated: (controller) => {
+        const association = this.#nextId++;
+        this.#associations.set(association, controller);
+        this.#associationOf.set(controller, association);
+        const entry = this.#connections.get(controller.adminQueue);
+        if (entry !== undefined) {
+          entry.controller = controller;
+          entry.qid = 0;
+        }
+        this.emit('controller-created', controller);
+      },
+      controllerGone: (controller, reason) => {
+        // The number stays known until the last queue is reported gone; the entry is cheap and bounded by them.
+        if (controller.ioQueueCount === 0) this.#associations.delete(this.#associationOf.get(controller)!);
+        this.emit('controller-gone', controller, reason);
+      },
+      namespacesChanged: (subsystem) => this.#publish(subsystem),
+      ioTotals: (subsystem): IoTotals => IoCounters.sum(this.#counters.get(subsystem.nqn) ?? []),
+    };
+  }
+
+  #ownerOf(controller: Controller, _qid: number, entry: TargetConnection): QueueOwner {
+    const nqn = controller.subsystem!.nqn;
+    const thread = this.reactorCount > 0 ? this.#leastBusyReactor() : 0;
+    const counters = this.#countersOf(nqn)[thread]!;
+    const owner: QueueOwner = {
+      association: this.#associationOf.get(controller)!,
+      nqn,
+      portId: entry.port.portId,
+      counters: counters.words.buffer as SharedArrayBuffer,
+    };
+    this.#threadOf.set(owner, thread);
+    return owner;
+  }
+
+  readonly #threadOf = new WeakMap<QueueOwner, number>();
+
+  #countersOf(nqn: string): IoCounters[] {
+    let counters = this.#counters.get(nqn);
+    if (counters === undefined) {
+      counters = Array.from({ length: Math.max(1, this.reactorCount) }, () => new IoCounters());
+      this.#counters.set(nqn, counters);
+    }
+    return counters;
+  }
+
+  #leastBusyReactor(): number {
+    let best = 0;
+    for (const reactor of this.#reactors) {
+      if (reactor.queueCount < this.#reactors[best]!.queueCount) best = reactor.index;
+    }
+    return best;
+  }
+
+  #queueBound(queue: CommandQueue, controller: Controller, qid: number): void {
+    const entry = this.#connections.get(queue)!;
+    entry.controller = controller;
+    entry.qid = qid;
+    const owner = this.#ownerOf(controller, qid, entry);
+    if (this.reactorCount > 0) entry.owner = owner;
+    else this.#plane.own(entry.queue, entry.driver, owner);
+  }
+
+  #closeQueue(queue: CommandQueue, controller: Controller, qid: number): void {
+    const entry = this.#connections.get(queue);
+    if (entry !== undefined) {
+      entry.connection.destroy(null);
+      return;
+    }
+    const association = this.#associationOf.get(controller)!;
+    const reactor = this.#reactors.find((candidate) => candidate.has(association, qid));
+    if (reactor === undefined) controller.ioQueueClosed(qid);
+    else reactor.publish({ kind: 'close-queue', association, qid });
+  }
+
+  #flush(nqn: string): Promise<unknown> {
+    // One thread is enough: a device's Flush covers what all threads have written.
+    const reactor = this.#reactors[0];
+    return reactor === undefined ? this.#plane.flush(nqn) : reactor.flush(nqn);
+  }
+
+  #publish(subsystem: Subsystem): void {
+    for (const port of subsystem.ports) {
+      const snapshot = subsystem.snapshot(port.portId);
+      if (this.reactorCount === 0) this.#plane.update(snapshot);
+      for (const reactor of this.#reactors) reactor.publish({ kind: 'subsystem', snapshot });
+    }
+  }
+
+  // ---------------------------------------------------------------- connections
+
+  #accept(port: Port, transportName: string, connection: Connection): void {
+    if (this.#closed || this.stats().connections >= MAX_CONNECTIONS) {
+      connection.start({ received() {}, drained() {}, closed() {} });
+      connection.destroy(null);
+      if (!this.#closed)
+        this.emit('log', `refused a connection from ${say(connection.remote)}: ${MAX_CONNECTIONS} are open`);
+      return;
+    }
+    const { environment } = this.#plane;
+    const local = { traddr: connection.local.address, trsvcid: String(connection.local.port) };
+    const queue = new QueuePair(environment, (made) => this.core.acceptQueue(made, port, local));
+    const driver = new QueueDriver(queue, connection, {
+      afterFlush: () => this.#afterFlush(entry),
+      closed: (_driver, error) => this.#connectionClosed(entry, error),
+    });
+    const entry: TargetConnection = {
+      id: this.#nextId++,
+      port,
+      transport: transport(transportName),
+      connection,
+      queue,
+      driver,
+      acceptedMs: systemClock.nowMs(),
+      controller: null,
+      qid: -1,
+      owner: null,
+    };
+    this.#connections.set(queue, entry);
+    environment.add(queue, driver);
+    driver.start();
+    this.#armTimer(entry.acceptedMs + CONNECT_DEADLINE_MS);
+  }
+
+  #afterFlush(entry: TargetConnection): void {
+    const { environment } = this.#plane;
+    environment.retryStarved();
+    this.#armTimer(this.core.nextDeadlineMs());
+    if (entry.owner === null || entry.connection.backlogBytes > 0 || !entry.queue.canHandOff) return;
+    const { owner, queue, connection, driver } = entry;
+    const reactor = this.#reactors[this.#threadOf.get(owner)!]!;
+    const handoff = queue.handoff();
+    environment.remove(queue);
+    driver.release();
+    this.#connections.delete(queue);
+    reactor.adopt(entry.transport.name, connection.detach(), handoff, owner);
+  }
+
+  #connectionClosed(entry: TargetConnection, error: NvbraidError | null): void {
+    const { queue } = entry;
+    this.#connections.delete(queue);
+    if (entry.qid > 0 && this.reactorCount === 0) {
+      this.#plane.queueClosed(queue, error); // tells `#queueGone` when its devices have finished
+    } else {
+      if (queue.fatal) this.#fatalErrors++;
+      queue.closed();
+      this.#plane.environment.remove(queue);
+      if (entry.qid > 0) entry.controller!.ioQueueClosed(entry.qid);
+    }
+    this.#plane.environment.retryStarved();
+    if (queue.fatal) {
+      const fes = queue.fatalFes;
+      this.emit(
+        'log',
+        `${say(entry.connection.remote)} broke the protocol: fatal error status ${fes}, queue ${entry.qid}`,
+      );
+    } else if (error !== null) this.emit('log', error.message);
+  }
+
+  /** An I/O queue is gone, in whichever thread it was. */
+  #queueGone(association: number, qid: number, fatalFes: number): void {
+    if (fatalFes !== 0) this.#fatalErrors++;
+    const controller = this.#associations.get(association);
+    if (controller === undefined) return;
+    controller.ioQueueClosed(qid);
+    if (controller.state === 'gone' && controller.ioQueueCount === 0) this.#associations.delete(association);
+    this.#armTimer(this.core.nextDeadlineMs());
+  }
+
+  /** Lets the connection say what it has to say, but not for long. */
+  #dismiss(entry: TargetConnection): void {
+    entry.queue.close();
+    entry.driver.flush();
+    setTimeout(() => entry.connection.destroy(null), CLOSE_DEADLINE_MS).unref();
+  }
+
+  // ---------------------------------------------------------------- threads and time
+
+  #startReactor(index: number): Reactor {
+    return new Reactor({
+      index,
+      poolBytes: this.#poolBytes,
+      threads: this.reactorCount,
+      queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
+      log: (message) => this.emit('log', message),
+      failed: (reactor, error) => {
+        this.emit('log', `reactor ${reactor.index} failed and is started again: ${error.stack ?? error.message}`);
+        if (this.#closed) return;
+        this.#reactors[reactor.index] = this.#startReactor(reactor.index);
+        for (const subsystem of this.core.subsystems) this.#publish(subsystem);
+      },
+    });
+  }
+
+  /** One timer serves all deadlines. */
+  #armTimer(atMs: number): void {
+    if (atMs >= this.#timerAtMs || this.#closed) return;
+    this.#timerAtMs = atMs;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#tick(), Math.max(1, Math.ceil(atMs - systemClock.nowMs())));
+    this.#timer.unref();
+  }
+
+  #tick(): void {
+    this.#timer = null;
+    this.#timerAtMs = Number.POSITIVE_INFINITY;
+    const nowMs = systemClock.nowMs();
+    this.core.tick(nowMs);
+    for (const entry of this.#connections.values()) {
+      if (entry.qid >= 0) continue;
+      if (nowMs >= entry.acceptedMs + CONNECT_DEADLINE_MS) entry.connection.destroy(null);
+      else this.#armTimer(entry.acceptedMs + CONNECT_DEADLINE_MS);
+    }
+    this.#armTimer(this.core.nextDeadlineMs());
+  }
+}
+
+function say(endpoint: Endpoint): string {
+  return endpoint.family === 'ipv6' ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`;
+}
