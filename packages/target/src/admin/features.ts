@@ -1,0 +1,86 @@
+import { DNR, FeatureCapabilities, FeatureSelect, FeaturesSqe, NSID_ALL, Status } from '@nvbraid/wire';
+import type { Controller } from '../controller.ts';
+import { type AdminCommand, CONTROLLER_COMMAND, type Feature } from '../controller-kind.ts';
+import type { Request } from '../request.ts';
+import { namespaceOf, replyLength } from './identify.ts';
+
+/** Get Features (Base 2.1, 5.1.11). Nothing can be saved, so the saved value is the default (Base 2.1, 4.4). */
+export const getFeatures: AdminCommand = {
+  effects: CONTROLLER_COMMAND,
+  admit(controller, request) {
+    request.dataLength = 0;
+    const feature = featureOf(controller, request);
+    if (feature === undefined || select(request) > FeatureSelect.Capabilities) return Status.InvalidField | DNR;
+    if (feature.data === undefined || select(request) === FeatureSelect.Capabilities) return 0;
+    const dw11 = FeaturesSqe.dw11.get(request.sqeView, request.sqeBase);
+    return feature.check?.(controller, dw11, false) || replyLength(request, feature.data(controller).length);
+  },
+  run(controller, request) {
+    const feature = featureOf(controller, request)!;
+    const sel = select(request);
+    if (sel === FeatureSelect.Capabilities) {
+      request.complete(0, capabilities(feature));
+      return 0;
+    }
+    if (feature.namespaceSpecific === true) {
+      const namespace = namespaceOf(controller, request);
+      if (typeof namespace === 'number') return namespace;
+      if (namespace === null) return Status.InvalidNamespaceOrFormat | DNR;
+    }
+    const dw11 = FeaturesSqe.dw11.get(request.sqeView, request.sqeBase);
+    const refused = feature.check?.(controller, dw11, false) ?? 0;
+    if (refused !== 0) return refused;
+    if (feature.data !== undefined) request.replyBytes(feature.data(controller));
+    const current = sel === FeatureSelect.Current;
+    request.complete(0, current ? feature.current(controller, dw11) : feature.initial(controller, dw11));
+    return 0;
+  },
+};
+
+/** Set Features (Base 2.1, 5.1.25). */
+export const setFeatures: AdminCommand = {
+  effects: CONTROLLER_COMMAND,
+  run(controller, request) {
+    const { sqeView: view, sqeBase: base } = request;
+    const feature = featureOf(controller, request);
+    if (feature === undefined) return Status.InvalidField | DNR;
+    if (FeaturesSqe.sv.get(view, base) === 1) return Status.FeatureIdentifierNotSaveable | DNR;
+    const nsid = FeaturesSqe.nsid.get(view, base);
+    if (feature.namespaceSpecific !== true) {
+      if (nsid !== 0 && nsid !== NSID_ALL) return Status.FeatureNotNamespaceSpecific | DNR;
+    } else if (nsid !== NSID_ALL) {
+      const namespace = namespaceOf(controller, request);
+      if (typeof namespace === 'number') return namespace;
+      if (namespace === null) return Status.InvalidNamespaceOrFormat | DNR;
+    }
+    const dw11 = FeaturesSqe.dw11.get(view, base);
+    const refused = feature.check?.(controller, dw11, true) ?? 0;
+    if (refused !== 0) return refused;
+    const status = feature.set === undefined ? constant(controller, feature, dw11) : feature.set(controller, dw11);
+    if (status !== 0) return status;
+    request.complete(0, feature.answersSet === true ? feature.current(controller, dw11) : 0);
+    return 0;
+  },
+};
+
+function featureOf(controller: Controller, request: Request): Feature | undefined {
+  return controller.kind.features.get(FeaturesSqe.fid.get(request.sqeView, request.sqeBase));
+}
+
+function select(request: Request): number {
+  return FeaturesSqe.sel.get(request.sqeView, request.sqeBase);
+}
+
+function constant(controller: Controller, feature: Feature, dw11: number): number {
+  return dw11 === feature.current(controller, dw11) ? 0 : Status.FeatureNotChangeable | DNR;
+}
+
+function capabilities(feature: Feature): number {
+  const view = new DataView(new ArrayBuffer(4));
+  FeatureCapabilities.emit(view, 0, {
+    saveable: 0,
+    namespaceSpecific: feature.namespaceSpecific === true ? 1 : 0,
+    changeable: feature.set === undefined ? 0 : 1,
+  });
+  return view.getUint32(0, true);
+}

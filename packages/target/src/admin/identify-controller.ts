@@ -1,0 +1,100 @@
+import {
+  Anacap,
+  AsyncEventBit,
+  Cmic,
+  ControllerType,
+  Ctratt,
+  IdentifyController,
+  Lpa,
+  Oncs,
+  Sgls,
+  Vwc,
+} from '@nvbraid/wire';
+import type { Controller } from '../controller.ts';
+import {
+  ANA_TRANSITION_SECONDS,
+  CRITICAL_TEMPERATURE_KELVIN,
+  ERROR_LOG_ENTRIES,
+  KEEP_ALIVE_GRANULARITY,
+  MAX_ABORTS,
+  MAX_ANA_GROUPS,
+  MAX_ASYNC_EVENT_REQUESTS,
+  MAX_NAMESPACES,
+  WARNING_TEMPERATURE_KELVIN,
+} from '../limits.ts';
+import { VERSION } from '../properties.ts';
+import { IN_CAPSULE_BYTES, MAX_DATA_TRANSFER_BYTES, MAX_QUEUE_SIZE } from '../queue-limits.ts';
+
+/** Log pages 00h, 12h and 13h, and scopes in 05h, are supported (LPA bit 5). */
+const LPA_MISCELLANEOUS = 0x20;
+/** One firmware slot, read only. */
+const FRMW = 0x03;
+const MPSMIN_SHIFT = 12;
+const MDTS = 31 - Math.clz32(MAX_DATA_TRANSFER_BYTES) - MPSMIN_SHIFT;
+const SQE_BYTES = 64;
+
+/** What both kinds of controller say of themselves. */
+function common(controller: Controller): Partial<IdentifyController> {
+  return {
+    rab: 6,
+    mdts: MDTS,
+    cntlid: controller.cntlid,
+    ver: VERSION,
+    ctratt: Ctratt.HostId128,
+    acl: MAX_ABORTS - 1,
+    aerl: MAX_ASYNC_EVENT_REQUESTS - 1,
+    frmw: FRMW,
+    elpe: ERROR_LOG_ENTRIES - 1,
+    kas: KEEP_ALIVE_GRANULARITY,
+    maxcmd: MAX_QUEUE_SIZE,
+    sgls: Sgls.Supported | Sgls.Offset | Sgls.TransportDataBlock,
+    subnqn: controller.subnqn,
+    msdbd: 1,
+  };
+}
+
+/** Identify Controller of an I/O controller (CNS 01h). */
+export function identifyIoController(controller: Controller): Uint8Array {
+  const subsystem = controller.subsystem!;
+  return IdentifyController.toBytes({
+    ...common(controller),
+    sn: subsystem.serial,
+    mn: subsystem.model,
+    fr: subsystem.firmware,
+    cmic: Cmic.MultiPort | Cmic.MultiController | Cmic.Ana,
+    oaes: AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange,
+    cntrltype: ControllerType.Io,
+    lpa: Lpa.CommandsSupportedAndEffects | Lpa.ExtendedData | LPA_MISCELLANEOUS,
+    wctemp: WARNING_TEMPERATURE_KELVIN,
+    cctemp: CRITICAL_TEMPERATURE_KELVIN,
+    anatt: ANA_TRANSITION_SECONDS,
+    anacap: Anacap.Optimized | Anacap.NonOptimized | Anacap.Inaccessible | Anacap.PersistentLoss | Anacap.Change,
+    anagrpmax: MAX_ANA_GROUPS,
+    nanagrpid: MAX_ANA_GROUPS,
+    sqesMin: 6,
+    sqesMax: 6,
+    cqesMin: 4,
+    cqesMax: 4,
+    nn: MAX_NAMESPACES,
+    mnan: MAX_NAMESPACES,
+    oncs: Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect,
+    vwc: Vwc.Present | Vwc.FlushAllSupported,
+    // A block is atomic, a range of several is not: all atomicity fields are 0, which means one block.
+    ioccsz: (SQE_BYTES + IN_CAPSULE_BYTES) / 16,
+    iorcsz: 1,
+  });
+}
+
+/** Identify Controller of a discovery controller (CNS 01h). */
+export function identifyDiscoveryController(controller: Controller): Uint8Array {
+  return IdentifyController.toBytes({
+    ...common(controller),
+    sn: 'nvbraid',
+    mn: 'nvbraid discovery',
+    fr: '0.1',
+    oaes: AsyncEventBit.DiscoveryLog,
+    cntrltype: ControllerType.Discovery,
+    lpa: Lpa.CommandsSupportedAndEffects | Lpa.ExtendedData | LPA_MISCELLANEOUS,
+    dctype: 1,
+  });
+}

@@ -1,0 +1,113 @@
+import {
+  Csi,
+  DNR,
+  IDENTIFY_SIZE,
+  IdentifyNamespace,
+  IdentifyNamespaceIndependent,
+  IdentifySqe,
+  IoCommandSetVector,
+  Nmic,
+  Nsfeat,
+  namespaceDescriptors,
+  namespaceList,
+  Status,
+} from '@nvbraid/wire';
+import type { Controller } from '../controller.ts';
+import type { Page } from '../controller-kind.ts';
+import type { Request } from '../request.ts';
+import { namespaceOf, namespacesAfter } from './identify.ts';
+
+/** Deallocated blocks read as zeroes. */
+const DLFEAT_ZEROES = 0x01;
+/** Write Zeroes takes the deallocate bit. */
+const DLFEAT_WRITE_ZEROES = 0x08;
+/** No volatile write cache behind this namespace (Base 2.1, CNS 08h, NSFEAT bit 5). */
+const NSFEAT_NO_WRITE_CACHE = 0x20;
+const NSATTR_WRITE_PROTECTED = 0x01;
+
+/** What the Identify structures say of an inactive namespace. */
+function zeroes(): Uint8Array {
+  return new Uint8Array(IDENTIFY_SIZE);
+}
+
+/** CNS 00h. */
+export function identifyNamespace(controller: Controller, request: Request): Page {
+  const namespace = namespaceOf(controller, request);
+  if (typeof namespace === 'number') return namespace;
+  if (namespace === null) return zeroes();
+  return IdentifyNamespace.toBytes({
+    nsze: namespace.blockCount,
+    ncap: namespace.blockCount,
+    nuse: namespace.blockCount,
+    nsfeat: namespace.thin ? Nsfeat.Thin : 0,
+    nmic: Nmic.Shared,
+    dlfeat: DLFEAT_ZEROES | (namespace.thin ? DLFEAT_WRITE_ZEROES : 0),
+    nvmcap: BigInt(namespace.blockCount) * BigInt(namespace.blockSize),
+    anagrpid: namespace.anaGroupId,
+    nsattr: namespace.readOnly ? NSATTR_WRITE_PROTECTED : 0,
+    nguid: namespace.nguid ?? new Uint8Array(16),
+    eui64: namespace.eui64 ?? new Uint8Array(8),
+    lbaf: [{ ms: 0, lbads: 31 - Math.clz32(namespace.blockSize), rp: 0 }],
+  });
+}
+
+/** CNS 02h. */
+export function identifyActiveList(controller: Controller, request: Request): Page {
+  const nsids = namespacesAfter(controller, request);
+  return typeof nsids === 'number' ? nsids : namespaceList(nsids);
+}
+
+/** CNS 03h. */
+export function identifyDescriptors(controller: Controller, request: Request): Page {
+  const namespace = namespaceOf(controller, request);
+  if (typeof namespace === 'number') return namespace;
+  if (namespace === null) return Status.InvalidNamespaceOrFormat | DNR;
+  return namespaceDescriptors({
+    uuid: namespace.uuid,
+    csi: Csi.Nvm,
+    ...(namespace.nguid === null ? {} : { nguid: namespace.nguid }),
+    ...(namespace.eui64 === null ? {} : { eui64: namespace.eui64 }),
+  });
+}
+
+/** Runs `page` for the one command set that there is. */
+export function nvmOnly(page: (controller: Controller, request: Request) => Page) {
+  return (controller: Controller, request: Request): Page =>
+    IdentifySqe.csi.get(request.sqeView, request.sqeBase) === Csi.Nvm
+      ? page(controller, request)
+      : Status.InvalidField | DNR;
+}
+
+/** CNS 05h with CSI 0: protection information and extended formats, of which there are none (NVM 1.1, 4.1.5.3). */
+export function identifyNamespaceNvm(controller: Controller, request: Request): Page {
+  const namespace = namespaceOf(controller, request);
+  return typeof namespace === 'number' ? namespace : zeroes();
+}
+
+/** CNS 06h with CSI 0: no size limits on Write Zeroes and Dataset Management. */
+export function identifyControllerNvm(): Page {
+  return zeroes();
+}
+
+/** CNS 08h. */
+export function identifyNamespaceIndependent(controller: Controller, request: Request): Page {
+  const namespace = namespaceOf(controller, request);
+  if (typeof namespace === 'number') return namespace;
+  if (namespace === null) return zeroes();
+  return IdentifyNamespaceIndependent.toBytes({
+    nsfeat: namespace.volatileWriteCache ? 0 : NSFEAT_NO_WRITE_CACHE,
+    nmic: Nmic.Shared,
+    anagrpid: namespace.anaGroupId,
+    nsattr: namespace.readOnly ? NSATTR_WRITE_PROTECTED : 0,
+    nrdy: 1,
+  });
+}
+
+/** CNS 1Ch: one combination, the NVM command set alone. */
+export function identifyIoCommandSets(controller: Controller, request: Request): Page {
+  const cntid = IdentifySqe.cntid.get(request.sqeView, request.sqeBase);
+  if (cntid !== 0xffff && controller.subsystem?.controllers.get(cntid) === undefined) return Status.InvalidField | DNR;
+  const page = zeroes();
+  IoCommandSetVector.emit(new DataView(page.buffer), 0, { nvm: 1 });
+  return page;
+}

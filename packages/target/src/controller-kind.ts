@@ -1,0 +1,57 @@
+import { type CommandEffects, type FeatureEffects, Scope } from '@nvbraid/wire';
+import type { Controller } from './controller.ts';
+import type { Request } from './request.ts';
+
+/** An admin command: a row of a controller kind's table. The effects log is made from the table. */
+export interface AdminCommand {
+  readonly effects: Partial<CommandEffects>;
+  /** Bounds `request.dataLength`; a status other than 0 ends the command. Absent: the command moves no data. */
+  admit?(controller: Controller, request: Request): number;
+  /** Answers a status other than 0 instead of completing the request itself. */
+  run(controller: Controller, request: Request): number;
+}
+
+/** Effects of a command that changes nothing but the controller it is sent to. */
+export const CONTROLLER_COMMAND: Partial<CommandEffects> = { csupp: 1, csp: Scope.Controller };
+
+/** The bytes to return, or a status other than 0. */
+export type Page = Uint8Array | number;
+
+export interface LogPage {
+  page(controller: Controller, request: Request): Page;
+  /** Called once the page was read without RAE. */
+  read?(controller: Controller): void;
+}
+
+/** A feature whose value is one dword. */
+export interface Feature {
+  readonly effects: Partial<FeatureEffects>;
+  readonly namespaceSpecific?: boolean;
+  readonly changeable?: boolean;
+  /** Get Features returns the value as data instead of in dword 0. */
+  data?(controller: Controller): Uint8Array;
+  /** Refuses selectors in dword 11, for Get Features (`setting` false) and Set Features. */
+  check?(controller: Controller, dw11: number, setting: boolean): number;
+  initial(controller: Controller, dw11: number): number;
+  current(controller: Controller, dw11: number): number;
+  /**
+   * Takes a new value. Absent: the feature cannot be changed, and Set Features succeeds only with its current value.
+   * @returns status
+   */
+  set?(controller: Controller, dw11: number): number;
+  /** Set Features answers the new value in dword 0. */
+  readonly answersSet?: boolean;
+}
+
+/** What a kind of controller can do, as tables: commands, Identify structures, features and log pages by identifier. */
+export interface ControllerKind {
+  readonly name: 'io' | 'discovery';
+  readonly commands: ReadonlyMap<number, AdminCommand>;
+  readonly identify: ReadonlyMap<number, (controller: Controller, request: Request) => Page>;
+  readonly features: ReadonlyMap<number, Feature>;
+  readonly logPages: ReadonlyMap<number, LogPage>;
+  /** Effects of the commands that its I/O queues run. */
+  readonly ioEffects: ReadonlyMap<number, Partial<CommandEffects>>;
+  /** Bits that the Asynchronous Event Configuration feature may have. */
+  readonly asyncEvents: number;
+}

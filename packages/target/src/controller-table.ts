@@ -1,0 +1,55 @@
+import { assert } from '@nvbraid/base';
+import type { Controller } from './controller.ts';
+
+/**
+ * The controllers of one subsystem by cntlid. Identifiers are handed out in turn, so that one comes back only when all
+ * others have been used: a host that still talks about a dead controller does not meet its successor.
+ */
+export class ControllerTable {
+  readonly min: number;
+  readonly max: number;
+  /** Controllers at a time. */
+  readonly limit: number;
+  readonly #controllers = new Map<number, Controller>();
+  #next: number;
+
+  constructor(min: number, max: number, limit: number) {
+    assert(min >= 1 && min <= max, 'cntlid range');
+    this.min = min;
+    this.max = max;
+    this.limit = limit;
+    this.#next = min;
+  }
+
+  get size(): number {
+    return this.#controllers.size;
+  }
+
+  get(cntlid: number): Controller | undefined {
+    return this.#controllers.get(cntlid);
+  }
+
+  values(): IterableIterator<Controller> {
+    return this.#controllers.values();
+  }
+
+  /** An identifier that is free, or 0 when there is none. */
+  allocate(): number {
+    const range = this.max - this.min + 1;
+    for (let tried = 0; tried < range; tried++) {
+      const cntlid = this.#next;
+      this.#next = cntlid === this.max ? this.min : cntlid + 1;
+      if (!this.#controllers.has(cntlid)) return cntlid;
+    }
+    return 0;
+  }
+
+  add(controller: Controller): void {
+    assert(!this.#controllers.has(controller.cntlid), 'cntlid is taken');
+    this.#controllers.set(controller.cntlid, controller);
+  }
+
+  delete(controller: Controller): void {
+    if (this.#controllers.get(controller.cntlid) === controller) this.#controllers.delete(controller.cntlid);
+  }
+}

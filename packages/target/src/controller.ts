@@ -1,0 +1,289 @@
+import { NEVER } from '@nvbraid/base';
+import { Shst } from '@nvbraid/wire';
+import { AsyncEvents, EVENTS } from './async-events.ts';
+import type { ControllerKind } from './controller-kind.ts';
+import { CONTROLLER_STATES, type ControllerEvent, type ControllerState } from './controller-states.ts';
+import { ErrorLog } from './error-log.ts';
+import { FeatureValues } from './feature-values.ts';
+import type { GoneReason } from './hooks.ts';
+import { CHANGED_NAMESPACES, DISABLED_IDLE_MS, DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY } from './limits.ts';
+import type { Port } from './port.ts';
+import { ccFields, ccIsSupported, cstsValue } from './properties.ts';
+import type { CommandQueue } from './request.ts';
+import type { Subsystem } from './subsystem.ts';
+import type { Target } from './target.ts';
+
+/** Where a connection came in, as its socket tells: wildcard listen addresses are replaced by it in discovery logs. */
+export interface LocalAddress {
+  readonly traddr: string;
+  readonly trsvcid: string;
+}
+
+export interface ControllerIdentity {
+  readonly kind: ControllerKind;
+  readonly target: Target;
+  /** Null for discovery controllers. */
+  readonly subsystem: Subsystem | null;
+  readonly subnqn: string;
+  readonly port: Port;
+  readonly local: LocalAddress | null;
+  readonly hostnqn: string;
+  /** UUID text; empty when it is nil. */
+  readonly hostid: string;
+  readonly cntlid: number;
+  readonly adminQueue: CommandQueue;
+}
+
+/** The association with one host: state machine, timers, events and which queues belong to it. */
+export class Controller {
+  readonly kind: ControllerKind;
+  readonly target: Target;
+  readonly subsystem: Subsystem | null;
+  readonly subnqn: string;
+  readonly port: Port;
+  readonly local: LocalAddress | null;
+  readonly hostnqn: string;
+  readonly hostid: string;
+  readonly cntlid: number;
+  readonly adminQueue: CommandQueue;
+  readonly events = new AsyncEvents();
+  readonly errors: ErrorLog;
+  readonly features = new FeatureValues();
+  readonly createdMs: number;
+  /** Namespaces that changed since their log page was read; null when there are too many to list. */
+  changedNamespaces: Set<number> | null = new Set();
+  /** When `tick` has to look at this controller. */
+  deadlineMs = NEVER;
+  #state: ControllerState = CONTROLLER_STATES.initial;
+  #cc = 0;
+  #rdy = false;
+  #keepAliveMs = 0;
+  /** Tells the answer of an old flush from that of the present one. */
+  #flushes = 0;
+  readonly #ioQueues = new Map<number, CommandQueue>();
+
+  constructor(identity: ControllerIdentity, keepAliveMs: number) {
+    this.kind = identity.kind;
+    this.target = identity.target;
+    this.subsystem = identity.subsystem;
+    this.subnqn = identity.subnqn;
+    this.port = identity.port;
+    this.local = identity.local;
+    this.hostnqn = identity.hostnqn;
+    this.hostid = identity.hostid;
+    this.cntlid = identity.cntlid;
+    this.adminQueue = identity.adminQueue;
+    this.errors = new ErrorLog(identity.port.trtype);
+    this.createdMs = this.target.nowMs();
+    this.setKeepAlive(keepAliveMs);
+  }
+
+  get state(): ControllerState {
+    return this.#state;
+  }
+
+  // ---------------------------------------------------------------- properties
+
+  get cc(): number {
+    return this.#cc;
+  }
+
+  get csts(): number {
+    const shst =
+      this.#state === 'shutdown-processing'
+        ? Shst.Occurring
+        : this.#state === 'shutdown-complete'
+          ? Shst.Complete
+          : Shst.Normal;
+    return cstsValue(this.#rdy, this.#state === 'fatal', shst);
+  }
+
+  /** CC.EN and CSTS.RDY are both 1: admin commands run. */
+  get enabled(): boolean {
+    return this.#rdy && this.#state !== 'disabling';
+  }
+
+  /** Property Set of CC (Base 2.1, 3.1.4.5). */
+  writeCc(value: number): void {
+    if (this.#state === 'gone') return;
+    const before = ccFields(this.#cc);
+    const after = ccFields(value);
+    this.#cc = value;
+    this.touch();
+    if (before.en === 1 && after.en === 0) {
+      this.#disable();
+      return;
+    }
+    if (before.en === 0 && after.en === 1) this.#tryEnable();
+    if (before.shn === 0 && after.shn !== 0) this.#shutdown();
+  }
+
+  #go(event: ControllerEvent): void {
+    this.#state = CONTROLLER_STATES.next(this.#state, event);
+  }
+
+  #tryEnable(): void {
+    // While a reset is under way the enable waits for its end.
+    if (!CONTROLLER_STATES.may(this.#state, 'enable')) return;
+    const supported = ccIsSupported(ccFields(this.#cc), this.kind.name === 'io');
+    this.#go(supported ? 'enable' : 'refuse');
+    this.#rdy = supported;
+    this.restartTimer();
+  }
+
+  /** Controller reset: I/O queues go, features and events start afresh. */
+  #disable(): void {
+    if (!CONTROLLER_STATES.may(this.#state, 'disable')) return;
+    this.#flushes++;
+    this.#go('disable');
+    this.restartTimer();
+    this.events.reset();
+    this.features.reset();
+    this.changedNamespaces = new Set();
+    this.#closeIoQueues();
+    this.#finishDisable();
+  }
+
+  #finishDisable(): void {
+    if (this.#state !== 'disabling' || this.#ioQueues.size > 0) return;
+    this.#go('queuesClosed');
+    this.#rdy = false;
+    if (ccFields(this.#cc).en === 1) this.#tryEnable();
+  }
+
+  #shutdown(): void {
+    if (!CONTROLLER_STATES.may(this.#state, 'shutdown')) return;
+    this.#go('shutdown');
+    this.restartTimer();
+    const flush = ++this.#flushes;
+    const done = (): void => {
+      if (flush === this.#flushes && this.#state === 'shutdown-processing') this.#go('flushed');
+    };
+    const hook = this.target.hooks.flush;
+    if (this.subsystem === null || hook === undefined) done();
+    else hook.call(this.target.hooks, this.subsystem, done);
+  }
+
+  // ---------------------------------------------------------------- queues
+
+  /** Number of I/O queues that are connected. */
+  get ioQueueCount(): number {
+    return this.#ioQueues.size;
+  }
+
+  /** I/O queues that the host may connect: what Number of Queues granted, or all while it was not asked. */
+  get ioQueuesGranted(): number {
+    const most = this.subsystem?.maxIoQueues ?? 0;
+    return this.features.ioQueuesGranted === 0 ? most : Math.min(most, this.features.ioQueuesGranted);
+  }
+
+  hasIoQueue(qid: number): boolean {
+    return this.#ioQueues.has(qid);
+  }
+
+  /** True while I/O queues can be connected. */
+  get takesIoQueues(): boolean {
+    return this.#state === 'ready';
+  }
+
+  addIoQueue(qid: number, queue: CommandQueue): void {
+    this.#ioQueues.set(qid, queue);
+  }
+
+  /**
+   * The runtime's word that an I/O queue is gone and none of its commands can change a block any more. The queue
+   * identifier is free again.
+   */
+  ioQueueClosed(qid: number): void {
+    if (this.#ioQueues.delete(qid)) this.#finishDisable();
+  }
+
+  #closeIoQueues(): void {
+    for (const [qid, queue] of [...this.#ioQueues]) {
+      const hook = this.target.hooks.closeQueue;
+      if (hook !== undefined) {
+        hook.call(this.target.hooks, queue, this, qid);
+      } else {
+        queue.close();
+        this.#ioQueues.delete(qid);
+      }
+    }
+  }
+
+  // ---------------------------------------------------------------- time
+
+  /** Keep Alive Timeout in ms; 0 when it is disabled. */
+  get keepAliveMs(): number {
+    return this.#keepAliveMs;
+  }
+
+  /** Rounds up to the granularity that Identify tells and starts the timer anew. */
+  setKeepAlive(ms: number): void {
+    const unit = KEEP_ALIVE_GRANULARITY * 100;
+    this.#keepAliveMs = Math.ceil(ms / unit) * unit;
+    this.restartTimer();
+  }
+
+  /** A Keep Alive command, or a change of state that starts the counting anew. */
+  restartTimer(): void {
+    const ms = this.#timeoutMs();
+    this.deadlineMs = ms === 0 ? NEVER : this.target.nowMs() + ms;
+    this.target.deadlineSet(this.deadlineMs);
+  }
+
+  /** An admin command has arrived: it restarts every timer but that of Keep Alive. */
+  touch(): void {
+    if (this.#state !== 'ready' || this.#keepAliveMs === 0) this.restartTimer();
+  }
+
+  /**
+   * Keep Alive counts only while the controller is enabled and not shut down (Base 2.1, 3.9). A host that connects and
+   * then neither enables nor leaves, and one that uses discovery without Keep Alive, have a time of their own.
+   */
+  #timeoutMs(): number {
+    if (this.#state === 'gone') return 0;
+    if (this.#state !== 'ready') return Math.max(DISABLED_IDLE_MS, this.#keepAliveMs);
+    if (this.#keepAliveMs > 0) return this.#keepAliveMs;
+    return this.kind.name === 'discovery' ? DISCOVERY_IDLE_MS : 0;
+  }
+
+  /** Called by the target's `tick`. */
+  tick(nowMs: number): void {
+    if (nowMs < this.deadlineMs) return;
+    const keepAlive = this.#state === 'ready' && this.#keepAliveMs > 0;
+    this.remove(keepAlive ? 'keep alive timeout' : 'idle timeout');
+  }
+
+  // ---------------------------------------------------------------- what the host is told
+
+  namespaceChanged(nsid: number): void {
+    if (this.changedNamespaces !== null) {
+      this.changedNamespaces.add(nsid);
+      if (this.changedNamespaces.size > CHANGED_NAMESPACES) this.changedNamespaces = null;
+    }
+    this.events.raise(EVENTS.namespaceAttribute);
+  }
+
+  anaChanged(): void {
+    this.events.raise(EVENTS.anaChange);
+  }
+
+  discoveryChanged(): void {
+    this.events.raise(EVENTS.discoveryChange);
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  /** Ends the association: all its queues are closed, nothing that the host sends has any effect any more. */
+  remove(reason: GoneReason): void {
+    if (this.#state === 'gone') return;
+    this.#go('remove');
+    this.#rdy = false;
+    this.deadlineMs = NEVER;
+    this.events.drop();
+    this.target.controllerGone(this);
+    this.#closeIoQueues();
+    this.adminQueue.close();
+    this.target.hooks.controllerGone?.(this, reason);
+  }
+}

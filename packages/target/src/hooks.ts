@@ -1,0 +1,53 @@
+import type { Controller } from './controller.ts';
+import type { CommandQueue, CommandSet } from './request.ts';
+import type { Subsystem } from './subsystem.ts';
+
+/** Why a controller is gone. */
+export type GoneReason =
+  | 'connection closed'
+  | 'keep alive timeout'
+  | 'idle timeout'
+  | 'host not allowed'
+  | 'port unlinked'
+  | 'subsystem removed'
+  | 'target closed';
+
+/** What the data plane has done for a subsystem, summed over all threads, since the target started. */
+export interface IoTotals {
+  readonly readCommands: number;
+  readonly writeCommands: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  /** Operations that the medium refused. */
+  readonly mediaErrors: number;
+}
+
+/**
+ * What the control plane asks of the runtime that drives it. Hooks are called synchronously, from inside `execute`,
+ * `tick` or a configuration call, and must not call back into the controller they were given before they return, with
+ * the exception of the methods that their descriptions name.
+ */
+export interface TargetHooks {
+  /**
+   * The command set of an I/O queue that is just being connected, for the thread that accepted it. A runtime that moves
+   * I/O queues to reactors makes the one that counts there.
+   */
+  ioCommands(queue: CommandQueue, controller: Controller, qid: number): CommandSet;
+  /** An I/O queue is bound and the Connect response is queued: it may move to a reactor once that is sent. */
+  queueBound?(queue: CommandQueue, controller: Controller, qid: number): void;
+  /**
+   * Closes an I/O queue, wherever it lives by now. Must lead to `controller.ioQueueClosed(qid)`, now or later, once no
+   * command of the queue can change a block any more: CSTS.RDY falls and a shutdown completes only then. Without the
+   * hook the queue that was bound is closed and taken for gone.
+   */
+  closeQueue?(queue: CommandQueue, controller: Controller, qid: number): void;
+  /** Makes what was written stable on all namespaces of the subsystem, then calls `done` once (also after a failure). */
+  flush?(subsystem: Subsystem, done: () => void): void;
+  controllerCreated?(controller: Controller): void;
+  /** The association is over; its I/O queues have been handed to `closeQueue`. */
+  controllerGone?(controller: Controller, reason: GoneReason): void;
+  /** Snapshots of this subsystem are out of date: namespaces, or the access state of a group, have changed. */
+  namespacesChanged?(subsystem: Subsystem): void;
+  /** For the SMART log. */
+  ioTotals?(subsystem: Subsystem): IoTotals;
+}

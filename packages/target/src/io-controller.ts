@@ -1,0 +1,80 @@
+import { AdminOpcode, AsyncEventBit, Cns, type CommandEffects, IoOpcode, Lid, Scope } from '@nvbraid/wire';
+import { IO_FEATURES } from './admin/feature-table.ts';
+import { getFeatures, setFeatures } from './admin/features.ts';
+import { getLogPage } from './admin/get-log-page.ts';
+import { identify } from './admin/identify.ts';
+import { identifyIoController } from './admin/identify-controller.ts';
+import {
+  identifyActiveList,
+  identifyControllerNvm,
+  identifyDescriptors,
+  identifyIoCommandSets,
+  identifyNamespace,
+  identifyNamespaceIndependent,
+  identifyNamespaceNvm,
+  nvmOnly,
+} from './admin/identify-namespace.ts';
+import {
+  ana,
+  changedNamespaceList,
+  commandEffects,
+  errorInformation,
+  featureIdentifiers,
+  firmwareSlot,
+  managementEffects,
+  smart,
+  supportedPages,
+} from './admin/log-pages.ts';
+import { abort, asyncEventRequest, keepAlive } from './admin/queue-commands.ts';
+import type { ControllerKind } from './controller-kind.ts';
+
+/** Critical warnings of the SMART log: bits 5:0 of the Asynchronous Event Configuration. */
+const SMART_WARNINGS = 0x3f;
+
+const READS: Partial<CommandEffects> = { csupp: 1, csp: Scope.Namespace };
+const WRITES: Partial<CommandEffects> = { csupp: 1, lbcc: 1, csp: Scope.Namespace };
+
+/** The I/O controller of a subsystem (Base 2.1, 3.1.3.2). */
+export const IO_KIND: ControllerKind = {
+  name: 'io',
+  commands: new Map([
+    [AdminOpcode.GetLogPage, getLogPage],
+    [AdminOpcode.Identify, identify],
+    [AdminOpcode.Abort, abort],
+    [AdminOpcode.SetFeatures, setFeatures],
+    [AdminOpcode.GetFeatures, getFeatures],
+    [AdminOpcode.AsyncEventRequest, asyncEventRequest],
+    [AdminOpcode.KeepAlive, keepAlive],
+  ]),
+  identify: new Map([
+    [Cns.Namespace, identifyNamespace],
+    [Cns.Controller, identifyIoController],
+    [Cns.ActiveNamespaceList, identifyActiveList],
+    [Cns.NamespaceDescriptorList, identifyDescriptors],
+    [Cns.CsNamespace, nvmOnly(identifyNamespaceNvm)],
+    [Cns.CsController, nvmOnly(identifyControllerNvm)],
+    [Cns.CsActiveNamespaceList, nvmOnly(identifyActiveList)],
+    [Cns.IndependentNamespace, identifyNamespaceIndependent],
+    [Cns.IoCommandSets, identifyIoCommandSets],
+  ]),
+  features: IO_FEATURES,
+  logPages: new Map([
+    [Lid.SupportedLogPages, supportedPages],
+    [Lid.Error, errorInformation],
+    [Lid.Smart, smart],
+    [Lid.FirmwareSlot, firmwareSlot],
+    [Lid.ChangedNamespaceList, changedNamespaceList],
+    [Lid.CommandsSupportedAndEffects, commandEffects],
+    [Lid.Ana, ana],
+    [Lid.FeatureIdentifiersEffects, featureIdentifiers],
+    [Lid.NvmeMiEffects, managementEffects],
+  ]),
+  ioEffects: new Map([
+    [IoOpcode.Flush, READS],
+    [IoOpcode.Write, WRITES],
+    [IoOpcode.Read, READS],
+    [IoOpcode.WriteZeroes, WRITES],
+    [IoOpcode.DatasetManagement, WRITES],
+  ]),
+  asyncEvents: SMART_WARNINGS | AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange,
+};

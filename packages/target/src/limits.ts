@@ -1,0 +1,57 @@
+/*
+ * Bounds of the control plane. Those of a single queue stand in queue-limits.ts.
+ */
+
+/** Subsystems of one target. */
+export const MAX_SUBSYSTEMS = 1024;
+/** Ports of one target: portid is 1 … 65535. */
+export const MAX_PORTS = 1024;
+/** Namespaces of a subsystem; nsid is 1 … this. Identify Controller's NN and MNAN. */
+export const MAX_NAMESPACES = 1024;
+/** Hosts that one subsystem can list by name. */
+export const MAX_ALLOWED_HOSTS = 1024;
+/** Controllers of one subsystem at a time. */
+export const MAX_CONTROLLERS = 1024;
+/** Controllers of a target, discovery controllers included: what anybody who can reach a port can make us remember. */
+export const MAX_TARGET_CONTROLLERS = 4096;
+/** Smallest and largest identifier of a controller (Base 2.1, 6.3: FFF0h and up are reserved). */
+export const MIN_CNTLID = 1;
+export const MAX_CNTLID = 0xffef;
+/** I/O queues of a controller; qid is 1 … this. */
+export const MAX_IO_QUEUES = 128;
+/** Bytes of a qualified name (Base 2.1, 4.7). */
+export const MAX_NQN_BYTES = 223;
+/** Asynchronous Event Requests under way on a controller: AERL + 1. */
+export const MAX_ASYNC_EVENT_REQUESTS = 4;
+/** Abort commands under way: ACL + 1. They end at once, so that the limit is never met. */
+export const MAX_ABORTS = 4;
+/** Entries of the error log: ELPE + 1. */
+export const ERROR_LOG_ENTRIES = 128;
+/** Entries of the changed namespace list log page (Base 2.1, 5.1.12.1.5). */
+export const CHANGED_NAMESPACES = 1024;
+/** ANA groups: ANAGRPMAX and NANAGRPID. */
+export const MAX_ANA_GROUPS = 128;
+/** ANATT: seconds that a group stays in the change state at most. */
+export const ANA_TRANSITION_SECONDS = 10;
+/** Granularity of the Keep Alive Timeout in units of 100 ms: KAS. */
+export const KEEP_ALIVE_GRANULARITY = 1;
+/** A discovery controller without Keep Alive is gone after this long without a command (Base 2.1, 3.1.3.3). */
+export const DISCOVERY_IDLE_MS = 120_000;
+/** A controller that is not enabled, or is shut down, is gone after this long without an admin command. */
+export const DISABLED_IDLE_MS = 120_000;
+/** CAP.TO and CRTO.CRWMT: units of 500 ms within which CSTS.RDY follows CC.EN. */
+export const READY_TIMEOUT_UNITS = 15;
+/** Entries of an admin queue that a discovery log entry names. */
+export const ADMIN_QUEUE_ENTRIES = 32;
+/** Bytes of serial number, model number and firmware revision in Identify. */
+export const SERIAL_BYTES = 20;
+export const MODEL_BYTES = 40;
+export const FIRMWARE_BYTES = 8;
+/** Bytes of a transport address in a discovery log entry, and of a service id. */
+export const TRADDR_BYTES = 256;
+export const TRSVCID_BYTES = 32;
+/** Composite temperature in Kelvin: there is no sensor, the value is constant. */
+export const TEMPERATURE_KELVIN = 298;
+/** WCTEMP and CCTEMP in Kelvin: must not be zero since NVMe 1.2. */
+export const WARNING_TEMPERATURE_KELVIN = 343;
+export const CRITICAL_TEMPERATURE_KELVIN = 373;

@@ -1,0 +1,251 @@
+import { assert, type Clock, NEVER, NvbraidError } from '@nvbraid/base';
+import { DISCOVERY_NQN } from '@nvbraid/wire';
+import { ConnectCommands } from './connect-commands.ts';
+import type { Controller, LocalAddress } from './controller.ts';
+import { ControllerTable } from './controller-table.ts';
+import type { GoneReason, TargetHooks } from './hooks.ts';
+import {
+  MAX_CNTLID,
+  MAX_CONTROLLERS,
+  MAX_PORTS,
+  MAX_SUBSYSTEMS,
+  MAX_TARGET_CONTROLLERS,
+  MIN_CNTLID,
+} from './limits.ts';
+import { checkNqn } from './nqn.ts';
+import { Port, type PortOptions } from './port.ts';
+import type { CommandQueue, CommandSet } from './request.ts';
+import { Subsystem, type SubsystemOptions } from './subsystem.ts';
+
+/**
+ * The root of the control plane: subsystems by NQN, ports by identifier, and the discovery subsystem that every port
+ * answers for. Without I/O: queues are handed in by `acceptQueue`, time by a clock and `tick`, and what happens is told by
+ * hooks.
+ */
+export class Target {
+  readonly hooks: TargetHooks;
+  /** Controllers of the discovery subsystem. */
+  readonly discoveryControllers = new ControllerTable(MIN_CNTLID, MAX_CNTLID, MAX_CONTROLLERS);
+  readonly startedMs: number;
+  readonly #clock: Clock;
+  readonly #subsystems = new Map<string, Subsystem>();
+  readonly #ports = new Map<number, Port>();
+  #generation = 1;
+  #instances = 0;
+  #controllers = 0;
+  /** No deadline of a controller is earlier: lowered at once, raised only by `tick`. */
+  #deadlineMs = NEVER;
+  #closed = false;
+
+  constructor(clock: Clock, hooks: TargetHooks) {
+    this.#clock = clock;
+    this.hooks = hooks;
+    this.startedMs = clock.nowMs();
+  }
+
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
+  // ---------------------------------------------------------------- configuration
+
+  get subsystems(): IterableIterator<Subsystem> {
+    return this.#subsystems.values();
+  }
+
+  subsystem(nqn: string): Subsystem | undefined {
+    return this.#subsystems.get(nqn);
+  }
+
+  get ports(): IterableIterator<Port> {
+    return this.#ports.values();
+  }
+
+  port(portId: number): Port | undefined {
+    return this.#ports.get(portId);
+  }
+
+  /** Changes whenever a discovery log changes for some host: its generation counter. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Controllers that exist, discovery controllers included. */
+  get controllerCount(): number {
+    return this.#controllers;
+  }
+
+  /** @throws NvbraidError EINVAL, or EBUSY when the name is taken */
+  addSubsystem(options: SubsystemOptions): Subsystem {
+    checkNqn(options.nqn, 'subsystem NQN');
+    if (options.nqn === DISCOVERY_NQN) {
+      throw new NvbraidError('EINVAL', `${DISCOVERY_NQN} is the discovery subsystem, which every port has`);
+    }
+    if (this.#subsystems.has(options.nqn)) {
+      throw new NvbraidError('EBUSY', `subsystem ${options.nqn} exists`, { retryable: false });
+    }
+    if (this.#subsystems.size >= MAX_SUBSYSTEMS) {
+      throw new NvbraidError('EINVAL', `a target has at most ${MAX_SUBSYSTEMS} subsystems`);
+    }
+    const subsystem = new Subsystem(this, options);
+    this.#subsystems.set(options.nqn, subsystem);
+    return subsystem;
+  }
+
+  /** Its controllers are gone, its ports do not lead to it any more. @throws NvbraidError ENOENT */
+  removeSubsystem(nqn: string): void {
+    const subsystem = this.#existing(nqn);
+    for (const port of subsystem.ports) port.subsystems.delete(subsystem);
+    const listed = subsystem.ports.size > 0;
+    subsystem.ports.clear();
+    this.#subsystems.delete(nqn);
+    for (const controller of [...subsystem.controllers.values()]) controller.remove('subsystem removed');
+    if (listed) this.discoveryChanged();
+  }
+
+  /** A listening address. It leads to the discovery subsystem at once, to others once linked. @throws NvbraidError */
+  addPort(options: PortOptions): Port {
+    const portId = options.portId ?? this.#freePortId();
+    if (!(Number.isInteger(portId) && portId >= 1 && portId <= 0xffff)) {
+      throw new NvbraidError('EINVAL', `port identifier is 1 to 65535: ${portId}`);
+    }
+    if (this.#ports.has(portId)) throw new NvbraidError('EBUSY', `port ${portId} exists`, { retryable: false });
+    if (this.#ports.size >= MAX_PORTS) throw new NvbraidError('EINVAL', `a target has at most ${MAX_PORTS} ports`);
+    const port = new Port(this, portId, options);
+    this.#ports.set(portId, port);
+    return port;
+  }
+
+  /** Controllers that came in by the port are gone. @throws NvbraidError ENOENT */
+  removePort(portId: number): void {
+    const port = this.#existingPort(portId);
+    const listed = port.subsystems.size > 0;
+    for (const subsystem of port.subsystems) {
+      subsystem.ports.delete(port);
+      for (const controller of subsystem.controllersOn(port)) controller.remove('port unlinked');
+    }
+    port.subsystems.clear();
+    this.#ports.delete(portId);
+    for (const controller of [...this.discoveryControllers.values()]) {
+      if (controller.port === port) controller.remove('port unlinked');
+    }
+    if (listed) this.discoveryChanged();
+  }
+
+  /** Makes a subsystem reachable by a port. @throws NvbraidError ENOENT */
+  link(portId: number, nqn: string): void {
+    const port = this.#existingPort(portId);
+    const subsystem = this.#existing(nqn);
+    if (port.subsystems.has(subsystem)) return;
+    port.subsystems.add(subsystem);
+    subsystem.ports.add(port);
+    this.discoveryChanged();
+  }
+
+  /** Takes the way away again, together with the controllers that came in by it. @throws NvbraidError ENOENT */
+  unlink(portId: number, nqn: string): void {
+    const port = this.#existingPort(portId);
+    const subsystem = this.#existing(nqn);
+    if (!port.subsystems.delete(subsystem)) return;
+    subsystem.ports.delete(port);
+    for (const controller of subsystem.controllersOn(port)) controller.remove('port unlinked');
+    this.discoveryChanged();
+  }
+
+  #existing(nqn: string): Subsystem {
+    const subsystem = this.#subsystems.get(nqn);
+    if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
+    return subsystem;
+  }
+
+  #existingPort(portId: number): Port {
+    const port = this.#ports.get(portId);
+    if (port === undefined) throw new NvbraidError('ENOENT', `there is no port ${portId}`);
+    return port;
+  }
+
+  #freePortId(): number {
+    let portId = 1;
+    while (this.#ports.has(portId)) portId++;
+    return portId;
+  }
+
+  // ---------------------------------------------------------------- queues and controllers
+
+  /**
+   * What a connection that has just been accepted can do: Connect.
+   * @param local the address that the host reached, for discovery logs; null where the transport has none
+   */
+  acceptQueue(queue: CommandQueue, port: Port, local: LocalAddress | null = null): CommandSet {
+    return new ConnectCommands(this, queue, port, local);
+  }
+
+  /** True when no further controller is to be made. */
+  get full(): boolean {
+    return this.#closed || this.#controllers >= MAX_TARGET_CONTROLLERS;
+  }
+
+  /** Called by Connect with a controller that is bound to its admin queue. */
+  controllerCreated(controller: Controller): void {
+    this.#tableOf(controller).add(controller);
+    this.#controllers++;
+    this.hooks.controllerCreated?.(controller);
+  }
+
+  /** Called by a controller that is going. */
+  controllerGone(controller: Controller): void {
+    this.#tableOf(controller).delete(controller);
+    this.#controllers--;
+    assert(this.#controllers >= 0, 'more controllers gone than created');
+  }
+
+  #tableOf(controller: Controller): ControllerTable {
+    return controller.subsystem?.controllers ?? this.discoveryControllers;
+  }
+
+  *#allControllers(): Generator<Controller> {
+    for (const subsystem of this.#subsystems.values()) yield* subsystem.controllers.values();
+    yield* this.discoveryControllers.values();
+  }
+
+  get controllers(): Controller[] {
+    return [...this.#allControllers()];
+  }
+
+  /** A number that no namespace has had yet. */
+  nextInstance(): number {
+    return ++this.#instances;
+  }
+
+  /** A discovery log has changed for some host. */
+  discoveryChanged(): void {
+    this.#generation++;
+    for (const controller of this.discoveryControllers.values()) controller.discoveryChanged();
+  }
+
+  // ---------------------------------------------------------------- time
+
+  /** When `tick` has to be called at the latest; may be earlier than need be. */
+  nextDeadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
+  /** Called by controllers whenever they set a deadline. */
+  deadlineSet(ms: number): void {
+    if (ms < this.#deadlineMs) this.#deadlineMs = ms;
+  }
+
+  /** Ends the associations whose time is over. */
+  tick(nowMs = this.nowMs()): void {
+    if (nowMs < this.#deadlineMs) return;
+    for (const controller of this.controllers) controller.tick(nowMs);
+    this.#deadlineMs = NEVER;
+    for (const controller of this.#allControllers()) this.deadlineSet(controller.deadlineMs);
+  }
+
+  /** Ends all associations and takes no new ones. */
+  close(reason: GoneReason = 'target closed'): void {
+    this.#closed = true;
+    for (const controller of this.controllers) controller.remove(reason);
+  }
+}
