@@ -229,7 +229,6 @@ export class Framer {
     if (((word >>> 16) & 0xff) !== size) return this.#refuse(Fes.InvalidPduHeaderField, HLEN, view, base);
     const plen = view.getUint32(base + 4, true);
     this.#type = type;
-    this.#pad = 0;
     this.#headerDigested = false;
     this.#digested = false;
     this.#headerSize = size;
