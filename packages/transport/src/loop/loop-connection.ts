@@ -121,7 +121,7 @@ export class LoopConnection implements Connection {
     if (this.#inbox.length > 0) this.#deliver(handler);
     else if (this.#finReceived) this.#peerEnded();
     // What an ending side waits for is its own backlog, which calls back when it is empty.
-    if (this.#inbox.length > 0 || (this.#finReceived && !this.#ending)) this.#schedule();
+    if (this.#inbox.length > 0 || (this.#finReceived && (this.#finSent || !this.#ending))) this.#schedule();
   };
 
   #deliver(handler: ConnectionHandler): void {

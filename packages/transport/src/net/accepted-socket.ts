@@ -11,7 +11,7 @@ export function acceptedSocket(accepted: Socket): { socket: Socket; receiver: Ne
   const handle = holder._handle;
   if (typeof handle?.useUserBuffer !== 'function') return { socket: accepted, receiver: null };
   const receiver = new NetReceiver();
-  const options = { handle, allowHalfOpen: true, onread: receiver.options };
+  const options = { handle, allowHalfOpen: true, pauseOnCreate: true, onread: receiver.options };
   holder._handle = null;
   const socket = new Socket(options as unknown as SocketConstructorOpts);
   accepted.destroy(); // an empty shell now; its server stops counting it

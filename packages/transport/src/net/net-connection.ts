@@ -39,6 +39,8 @@ export class NetConnection implements Connection {
   #ending = false;
   #peerEnded = false;
   #kept = false;
+  /** What Node still delivered after a pause or before the start, at most a buffer or two. */
+  readonly #held: Memory[] = [];
   #error: NvbraidError | null = null;
   #endTimer: NodeJS.Timeout | null = null;
 
@@ -104,14 +106,31 @@ export class NetConnection implements Connection {
 
   /** Called for every read; answers whether to read on. */
   readInto(memory: Memory, length: number): boolean {
-    if (this.#open && !this.#ending) this.#handler?.received(memory, 0, length);
+    if (!this.#open || this.#ending) return this.#open;
+    if (this.#handler === null || this.#paused) {
+      const copy = Memory.alloc(length);
+      copyBytes(memory, 0, copy, 0, length);
+      this.#held.push(copy);
+      return false;
+    }
+    this.#handler.received(memory, 0, length);
     return this.#open && (this.#ending || !this.#paused);
   }
 
+  /** A socket begins to read when it is resumed, also one with a buffer of ours. */
   #read(): void {
-    // A socket begins to read when it is resumed, also one with a buffer of ours.
-    this.#socket.resume();
+    if (this.#held.length > 0 && !this.#ending) process.nextTick(this.#deliverHeld);
+    else this.#socket.resume();
   }
+
+  readonly #deliverHeld = (): void => {
+    while (this.#held.length > 0) {
+      if (!this.#open || this.#paused || this.#ending) return;
+      const memory = this.#held.shift()!;
+      this.#handler?.received(memory, 0, memory.length);
+    }
+    if (this.#open && !this.#paused) this.#socket.resume();
+  };
 
   #copyIn(chunk: Buffer): void {
     const memory = Memory.over(chunk);
