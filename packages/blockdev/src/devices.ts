@@ -2,11 +2,15 @@ import { NvbraidError } from '@nvbraid/base';
 import type { BlockDevice, DeviceSpec, OpenOptions, PreparedDevice } from './block-device.ts';
 import type { FileDeviceSpec, PreparedFileDevice } from './file/file-spec.ts';
 import { openFileDevice, prepareFile, releaseFile } from './file/prepare-file.ts';
+import type { FilterKind, FilterSpec, PreparedFilter } from './filters/filter.ts';
+import { VOLATILE_CACHE } from './filters/volatile-cache.ts';
 import { MemoryDevice, type MemoryDeviceSpec, type PreparedMemoryDevice, prepareMemory } from './memory-device.ts';
 import { NullDevice, type NullDeviceSpec, type PreparedNullDevice, prepareNull } from './null-device.ts';
 
 /** What has to be known of a kind of device. */
 interface Kind {
+  /** For devices that need nothing from the system; null where that is not so. */
+  prepareNow(spec: DeviceSpec): PreparedDevice | null;
   prepare(spec: DeviceSpec): Promise<PreparedDevice> | PreparedDevice;
   open(prepared: PreparedDevice, options: OpenOptions): BlockDevice;
   release(prepared: PreparedDevice): Promise<void> | void;
@@ -14,29 +18,55 @@ interface Kind {
 
 /** The specs are told apart by `kind`, so each row may take its own for granted. */
 function row<S extends DeviceSpec, P extends PreparedDevice & S>(kind: {
-  prepare(spec: S): Promise<P> | P;
+  prepareNow?(spec: S): P | null;
+  prepare?(spec: S): Promise<P>;
   open(prepared: P, options: OpenOptions): BlockDevice;
   release?(prepared: P): Promise<void> | void;
 }): Kind {
   return {
-    prepare: (spec) => kind.prepare(spec as S),
+    prepareNow: (spec) => kind.prepareNow?.(spec as S) ?? null,
+    prepare: (spec) => (kind.prepare ?? kind.prepareNow)!(spec as S)!,
     open: (prepared, options) => kind.open(prepared as P, options),
     release: (prepared) => kind.release?.(prepared as P),
   };
+}
+
+/** A filter takes the geometry of the device below and opens and closes together with it. */
+function filterRow(filter: FilterKind): Kind {
+  const prepared = (spec: FilterSpec, lower: PreparedDevice): PreparedFilter => {
+    const { blockSize, blockCount, readOnly, volatileWriteCache, thin } = lower;
+    return { ...spec, blockSize, blockCount, readOnly, volatileWriteCache, thin, ...filter.changes, lower };
+  };
+  return row<FilterSpec, PreparedFilter>({
+    prepareNow(spec) {
+      const lower = prepareNow(spec.lower);
+      return lower === null ? null : prepared(spec, lower);
+    },
+    prepare: async (spec) => prepared(spec, await prepareDevice(spec.lower)),
+    open(spec, options) {
+      if (filter.oneThread === true && options.threads > 1) {
+        throw new NvbraidError('ENOTSUP', `a ${spec.kind} filter works in one thread only: use one reactor, or none`);
+      }
+      const lower = openDevice(spec.lower, options);
+      return filter.open(spec, lower);
+    },
+    release: (spec) => releaseDevice(spec.lower),
+  });
 }
 
 const KINDS = new Map<string, Kind>([
   [
     'memory',
     row<MemoryDeviceSpec, PreparedMemoryDevice>({
-      prepare: prepareMemory,
+      prepareNow: prepareMemory,
       open: (prepared, options) => new MemoryDevice(prepared, options),
     }),
   ],
   [
     'null',
-    row<NullDeviceSpec, PreparedNullDevice>({ prepare: prepareNull, open: (prepared) => new NullDevice(prepared) }),
+    row<NullDeviceSpec, PreparedNullDevice>({ prepareNow: prepareNull, open: (prepared) => new NullDevice(prepared) }),
   ],
+  ['volatile-cache', filterRow(VOLATILE_CACHE)],
   [
     'file',
     row<FileDeviceSpec, PreparedFileDevice>({ prepare: prepareFile, open: openFileDevice, release: releaseFile }),
@@ -54,20 +84,25 @@ export async function prepareDevice(spec: DeviceSpec): Promise<PreparedDevice> {
 
 /**
  * Opens the view of one thread.
- * @throws NvbraidError EINVAL when `prepared` did not come from `prepareDevice`, ENOTSUP when the device cannot be
+ * @param spec from `prepareDevice`; a device in memory may also be opened from the spec as it was made
+ * @throws NvbraidError EINVAL when a spec that needs it was not prepared, ENOTSUP when the device cannot be
  * opened by so many threads
  */
-export function openDevice(prepared: DeviceSpec, options: OpenOptions): BlockDevice {
-  const kind = kindOf(prepared);
-  if (!('blockCount' in prepared)) {
-    throw new NvbraidError('EINVAL', `a ${prepared.kind} device must be prepared before it is opened`);
+export function openDevice(spec: DeviceSpec, options: OpenOptions): BlockDevice {
+  const prepared = prepareNow(spec);
+  if (prepared === null) {
+    throw new NvbraidError('EINVAL', `a ${spec.kind} device must be prepared before it is opened`);
   }
-  return kind.open(prepared as PreparedDevice, options);
+  return kindOf(prepared).open(prepared, options);
 }
 
 /** Gives back what `prepareDevice` took. Every thread must have closed its view. */
 export async function releaseDevice(prepared: PreparedDevice): Promise<void> {
   await kindOf(prepared).release(prepared);
+}
+
+function prepareNow(spec: DeviceSpec): PreparedDevice | null {
+  return 'blockCount' in spec ? (spec as PreparedDevice) : kindOf(spec).prepareNow(spec);
 }
 
 function kindOf(spec: DeviceSpec): Kind {

@@ -44,3 +44,5 @@ export const MAX_LOGGED_FAILURES = 32;
 
 /** Blocks that a volatile cache holds; beyond it writes some back. */
 export const VOLATILE_CACHE_BLOCKS = 65536;
+/** Longest write of a volatile cache to the device below, in bytes. */
+export const WRITE_BACK_BYTES = 128 * 1024;

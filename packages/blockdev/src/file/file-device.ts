@@ -440,6 +440,7 @@ export class FileDevice implements BlockDevice {
   /** A change is in the page cache; with FUA that is not enough. */
   #endChange(t: Task, result: IoResult): void {
     const { io } = t;
+    if (result === IoResult.Ok && this.#failed) result = IoResult.MediaError;
     if (result !== IoResult.Ok || !io.fua) {
       this.#endTask(t, result);
       return;
