@@ -156,21 +156,16 @@ export class HostController implements HostQueueOwner {
   }
 
   /**
-   * A command for the I/O queue that has the least to do, which is answered. Ends at once with a path error, and answers
-   * null, when the controller is not live.
+   * A command for the I/O queue that has the least to do. Ends at once with a path error when the controller is not live.
    */
-  submitIo(request: HostRequest): HostQueue | null {
-    if (this.state !== 'live' || this.ioQueues.length === 0) {
-      refuse(request);
-      return null;
-    }
-    const queue = this.#leastBusy();
-    queue.submit(request);
-    return queue;
+  submitIo(request: HostRequest): void {
+    if (this.state === 'live' && this.ioQueues.length > 0) this.#leastBusy().submit(request);
+    else refuse(request);
   }
 
-  /** Ends a request that `queue` has, and asks the controller to abort it if it is on the wire. */
-  abort(queue: HostQueue, request: HostRequest): void {
+  /** Ends a submitted request, and asks the controller to abort it if it is on the wire. */
+  abort(request: HostRequest): void {
+    const queue = request.queue!;
     const cid = queue.cancel(request);
     if (cid >= 0 && this.state === 'live') this.#aborts?.abort(queue, cid);
   }

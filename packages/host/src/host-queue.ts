@@ -64,7 +64,7 @@ export interface HostQueueOwner {
   queueFailed(queue: HostQueue, error: NvbraidError): void;
   /** A command has been under way for `timeoutMs`, `times` times in a row. Null when it was aborted by its submitter. */
   commandTimedOut(queue: HostQueue, cid: number, request: HostRequest | null, times: number): void;
-  /** There is something to transmit that no `receive` has caused. */
+  /** There is something to transmit that no `receive` has caused; or the queue is closing or closed. */
   wantTransmit(queue: HostQueue): void;
 }
 
@@ -190,7 +190,6 @@ export class HostQueue implements PduSink {
     this.#move('terminate');
     this.error = error;
     this.#end();
-    this.#want();
   }
 
   /** Takes all bytes from `start` to `end`. */
@@ -281,6 +280,7 @@ export class HostQueue implements PduSink {
       return;
     }
     request.state = RequestState.Waiting;
+    request.queue = this;
     this.#waiting.push(request);
     this.#want();
   }
@@ -562,7 +562,6 @@ export class HostQueue implements PduSink {
   #giveUp(error: NvbraidError): void {
     this.#move('terminate');
     this.#fail(error);
-    this.#want();
   }
 
   #fail(error: NvbraidError): void {
@@ -588,6 +587,9 @@ export class HostQueue implements PduSink {
     for (let request = this.#waiting.shift(); request !== undefined; request = this.#waiting.shift()) {
       finish(request, Status.HostPathingError, 0, 0, 0);
     }
+    // Told whatever was told before: from now on the connection's time is limited.
+    this.#wantsTransmit = true;
+    this.#owner.wantTransmit(this);
   }
 
   #move(event: HostQueueEvent): void {

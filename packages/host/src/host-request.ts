@@ -1,5 +1,6 @@
 import { Memory } from '@nvbraid/base';
 import { SQE_SIZE, Sqe } from '@nvbraid/wire';
+import type { HostQueue } from './host-queue.ts';
 
 /** Which way the data of a command moves. */
 export const Transfer = { None: 0, ToController: 1, FromController: 2 } as const;
@@ -40,6 +41,8 @@ export class HostRequest {
   /** Bytes that arrived, for `FromController`. */
   received = 0;
 
+  /** The queue that has it, for `HostController.abort`; set by `submit`. */
+  queue: HostQueue | null = null;
   /** For the queue only. */
   state: RequestState = RequestState.Idle;
   /** For the queue only: command identifier while on the wire. */

@@ -1,1 +1,13 @@
+export { type ErrorCode, NvbraidError } from '@nvbraid/base';
+export {
+  type AsyncEvent,
+  type HostControllerState,
+  NvmeError,
+} from '@nvbraid/host';
+export * from './connect.ts';
+export * from './discover.ts';
 export * from './history.ts';
+export * from './host-controller.ts';
+export * from './host-latency.ts';
+export * from './host-namespace.ts';
+export * from './target.ts';

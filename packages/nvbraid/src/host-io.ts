@@ -1,0 +1,298 @@
+import { type Memory, NvbraidError, Ring } from '@nvbraid/base';
+import { type HostController, isTransient, NO_MEMORY, RequestState } from '@nvbraid/host';
+import { DNR, Status } from '@nvbraid/wire';
+import { LatencyHistogram } from './host-latency.ts';
+import { BLOCKS_MAX, MAX_RETRIES, POOLED_OPERATIONS } from './host-limits.ts';
+import { IoCommand, Operation, type OperationKind } from './host-operation.ts';
+import { systemClock } from './system-clock.ts';
+
+/** What a host controller has done since it was connected. */
+export interface IoCounters {
+  readCommands: number;
+  writeCommands: number;
+  otherCommands: number;
+  readBytes: number;
+  writtenBytes: number;
+  /** Operations that ended with an error. */
+  errors: number;
+  /** Commands that were sent again. */
+  retries: number;
+}
+
+/** Fills in the SQE of a command for `blocks` blocks from `slba` on. */
+export type Prepare = (command: IoCommand, nsid: number, slba: number, blocks: number) => void;
+
+/**
+ * The I/O commands of one controller: splits operations into commands, sends again what failed for a passing reason,
+ * holds commands back while the controller is being connected again, and settles the promises.
+ */
+export class HostIo {
+  readonly counters: IoCounters = {
+    readCommands: 0,
+    writeCommands: 0,
+    otherCommands: 0,
+    readBytes: 0,
+    writtenBytes: 0,
+    errors: 0,
+    retries: 0,
+  };
+  readonly latency = new LatencyHistogram();
+  readonly maxRetries: number;
+  readonly #core: HostController;
+  readonly #operations: Operation[] = [];
+  readonly #commands: IoCommand[] = [];
+  readonly #parked = new Ring<IoCommand>(16);
+  #inFlight = 0;
+
+  constructor(core: HostController, maxRetries = MAX_RETRIES) {
+    this.#core = core;
+    this.maxRetries = maxRetries;
+  }
+
+  /** Operations that have not been settled. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Blocks that one command can move. */
+  maxBlocks(blockSize: number): number {
+    return Math.max(1, Math.min(BLOCKS_MAX, Math.floor(this.#core.maxTransferBytes / blockSize)));
+  }
+
+  /** Moves data: as many commands as the controller's transfer limit makes of it. */
+  transfer(
+    kind: 'Read' | 'Write',
+    nsid: number,
+    blockSize: number,
+    slba: number,
+    memory: Memory,
+    offset: number,
+    length: number,
+    prepare: Prepare,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const operation = this.#begin(kind, nsid, slba, length, signal);
+    const promise = this.#promise(operation);
+    const step = this.maxBlocks(blockSize) * blockSize;
+    for (let done = 0; done < length && !operation.settled; done += step) {
+      const bytes = Math.min(step, length - done);
+      const command = this.#add(operation, slba + done / blockSize);
+      prepare(command, nsid, command.slba, bytes / blockSize);
+      if (kind === 'Read') command.receives(memory, offset + done, bytes);
+      else command.sends(memory, offset + done, bytes);
+      command.exact = true;
+      this.#submit(command);
+    }
+    return this.#began(operation, promise);
+  }
+
+  /** Commands for a range of blocks that move no data; a range of 0 blocks is one command. */
+  range(
+    kind: OperationKind,
+    nsid: number,
+    slba: number,
+    blocks: number,
+    prepare: Prepare,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const operation = this.#begin(kind, nsid, slba, 0, signal);
+    const promise = this.#promise(operation);
+    let done = 0;
+    do {
+      const count = Math.min(BLOCKS_MAX, blocks - done);
+      const command = this.#add(operation, slba < 0 ? -1 : slba + done);
+      prepare(command, nsid, command.slba, count);
+      this.#submit(command);
+      done += count;
+    } while (done < blocks && !operation.settled);
+    return this.#began(operation, promise);
+  }
+
+  /** One command with a payload of its own. */
+  command(
+    kind: OperationKind,
+    nsid: number,
+    memory: Memory,
+    length: number,
+    prepare: Prepare,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const operation = this.#begin(kind, nsid, -1, 0, signal);
+    const promise = this.#promise(operation);
+    const command = this.#add(operation, -1);
+    prepare(command, nsid, 0, 0);
+    command.sends(memory, 0, length);
+    this.#submit(command);
+    return this.#began(operation, promise);
+  }
+
+  /** The controller is live: what was held back goes out. */
+  resume(): void {
+    for (let n = this.#parked.length; n > 0; n--) {
+      const command = this.#parked.shift()!;
+      command.parked = false;
+      if (command.operation!.settled) this.#ended(command, Status.CommandAbortedByHost);
+      else this.#submit(command);
+    }
+  }
+
+  /** The controller will not come back: what was held back ends. */
+  stop(): void {
+    for (let command = this.#parked.shift(); command !== undefined; command = this.#parked.shift()) {
+      command.parked = false;
+      this.#ended(command, Status.HostPathingError);
+    }
+  }
+
+  // ---------------------------------------------------------------- operations
+
+  #begin(kind: OperationKind, nsid: number, slba: number, bytes: number, signal: AbortSignal | undefined): Operation {
+    const operation = this.#operations.pop() ?? new Operation();
+    operation.kind = kind;
+    operation.nsid = nsid;
+    operation.slba = slba;
+    operation.bytes = bytes;
+    operation.startMs = systemClock.nowMs();
+    operation.settled = false;
+    operation.status = 0;
+    operation.failedSlba = slba;
+    // One more than there are commands until all have been submitted: none of them ends the operation early.
+    operation.pending = 1;
+    if (signal !== undefined) {
+      operation.signal = signal;
+      operation.onAbort = () => this.#abort(operation);
+      signal.addEventListener('abort', operation.onAbort, { once: true });
+    }
+    this.#inFlight++;
+    return operation;
+  }
+
+  #promise(operation: Operation): Promise<void> {
+    return new Promise((resolve, reject) => {
+      operation.resolve = resolve;
+      operation.reject = reject;
+    });
+  }
+
+  #began(operation: Operation, promise: Promise<void>): Promise<void> {
+    this.#oneLess(operation);
+    return promise;
+  }
+
+  #oneLess(operation: Operation): void {
+    if (--operation.pending > 0) return;
+    if (!operation.settled) this.#settle(operation);
+    for (const command of operation.commands) {
+      command.operation = null;
+      if (this.#commands.length < POOLED_OPERATIONS) this.#commands.push(command);
+    }
+    operation.commands.length = 0;
+    if (this.#operations.length < POOLED_OPERATIONS) this.#operations.push(operation);
+  }
+
+  #settle(operation: Operation): void {
+    operation.settled = true;
+    this.#inFlight--;
+    const { resolve, reject } = operation;
+    if (operation.status === 0) {
+      this.#count(operation);
+      resolve();
+    } else {
+      this.counters.errors++;
+      reject(operation.error(this.#core.state === 'live' ? null : this.#core.error));
+    }
+    if (operation.signal !== null) {
+      operation.signal.removeEventListener('abort', operation.onAbort!);
+      operation.signal = null;
+      operation.onAbort = null;
+    }
+  }
+
+  #count(operation: Operation): void {
+    const { counters } = this;
+    if (operation.kind === 'Read') counters.readBytes += operation.bytes;
+    else if (operation.kind === 'Write') counters.writtenBytes += operation.bytes;
+    this.latency.record(systemClock.nowMs() - operation.startMs);
+  }
+
+  #abort(operation: Operation): void {
+    if (operation.settled) return;
+    operation.status = Status.CommandAbortedByHost;
+    this.#settle(operation);
+    // Each `done` may end the operation and empty the list: go through a copy.
+    for (const command of operation.commands.slice()) {
+      if (command.operation === operation && command.state !== RequestState.Idle) {
+        this.#core.abort(command);
+      }
+    }
+  }
+
+  // ---------------------------------------------------------------- commands
+
+  #add(operation: Operation, slba: number): IoCommand {
+    let command = this.#commands.pop();
+    if (command === undefined) {
+      command = new IoCommand();
+      command.done = this.#done;
+    }
+    command.operation = operation;
+    command.slba = slba;
+    command.retries = 0;
+    operation.commands.push(command);
+    operation.pending++;
+    return command;
+  }
+
+  #submit(command: IoCommand): void {
+    const state = this.#core.state;
+    if (state === 'connecting' || state === 'resetting') return this.#park(command);
+    const { kind } = command.operation!;
+    if (kind === 'Read') this.counters.readCommands++;
+    else if (kind === 'Write') this.counters.writeCommands++;
+    else this.counters.otherCommands++;
+    this.#core.submitIo(command);
+  }
+
+  #park(command: IoCommand): void {
+    command.parked = true;
+    this.#parked.push(command);
+  }
+
+  readonly #done = (request: unknown): void => {
+    const command = request as IoCommand;
+    const { status } = command;
+    if (status !== 0 && this.#mayRetry(command)) {
+      command.retries++;
+      this.counters.retries++;
+      this.#submit(command);
+      return;
+    }
+    this.#ended(command, status);
+  };
+
+  #mayRetry(command: IoCommand): boolean {
+    const { status } = command;
+    if (command.operation!.settled || command.retries >= this.maxRetries) return false;
+    if ((status & DNR) !== 0 || !isTransient(status)) return false;
+    const state = this.#core.state;
+    return state === 'live' || state === 'connecting' || state === 'resetting';
+  }
+
+  #ended(command: IoCommand, status: number): void {
+    const operation = command.operation!;
+    if (status !== 0 && operation.status === 0) {
+      operation.status = status;
+      operation.failedSlba = command.slba;
+    }
+    command.memory = NO_MEMORY;
+    command.queue = null;
+    this.#oneLess(operation);
+  }
+}
+
+/** @throws NvbraidError EINVAL unless it is a whole number in range */
+export function checkBlock(what: string, value: number, most = Number.MAX_SAFE_INTEGER): void {
+  if (!Number.isInteger(value) || value < 0 || value > most) {
+    throw new NvbraidError('EINVAL', `${what} is not a whole number from 0 to ${most}: ${value}`);
+  }
+}

@@ -1,0 +1,17 @@
+/* Bounds and defaults of the host side of the runtime. */
+
+/** A connection whose queue is done is given this long to close in order. */
+export const LINGER_MS = 2_000;
+/** Longest wait of one timer of the system. */
+export const TIMER_MS_MAX = 0x7fffffff;
+/** How often a command that failed for a passing reason is sent again. As Linux: nvme_core.max_retries. */
+export const MAX_RETRIES = 5;
+/** Blocks of one command: NLB has 16 bits, 0's based. */
+export const BLOCKS_MAX = 65536;
+/** Objects for commands that are kept for the next ones. */
+export const POOLED_OPERATIONS = 4096;
+/** Entries of a discovery log that are read, and attempts to read it while it keeps changing. */
+export const DISCOVERY_RECORDS_MAX = 16384;
+export const DISCOVERY_ATTEMPTS = 10;
+/** Bytes of a log page read by one command. */
+export const LOG_PAGE_CHUNK_BYTES = 4096;

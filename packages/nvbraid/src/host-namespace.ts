@@ -1,0 +1,223 @@
+import { Memory, NvbraidError } from '@nvbraid/base';
+import type { NamespaceInfo } from '@nvbraid/host';
+import {
+  DSM_RANGE_SIZE,
+  DSM_RANGES_MAX,
+  DsmRange,
+  DsmSqe,
+  type IdentifyNamespace,
+  IoOpcode,
+  type NamespaceIds,
+  RwSqe,
+} from '@nvbraid/wire';
+import { checkBlock, type HostIo } from './host-io.ts';
+import { memoryOf } from './host-memory.ts';
+import type { IoCommand } from './host-operation.ts';
+
+export interface IoOptions {
+  /** Ends the call at once; the controller is asked to abort what it has of it. */
+  readonly signal?: AbortSignal;
+}
+
+export interface WriteOptions extends IoOptions {
+  /** Force unit access: the data is on stable storage when the promise is fulfilled. */
+  readonly fua?: boolean;
+}
+
+export interface WriteZeroesOptions extends WriteOptions {
+  /** The controller may give the space back. */
+  readonly deallocate?: boolean;
+}
+
+/** A range of logical blocks. */
+export interface BlockRange {
+  readonly slba: number;
+  readonly blocks: number;
+}
+
+/**
+ * A namespace of a host controller. The methods throw nothing: their promises are rejected with `NvmeError` when the
+ * controller answers with an error status, with `NvbraidError` otherwise. Calls under way together are not ordered.
+ */
+export class HostNamespace {
+  readonly #io: HostIo;
+  #info: NamespaceInfo;
+
+  constructor(io: HostIo, info: NamespaceInfo) {
+    this.#io = io;
+    this.#info = info;
+  }
+
+  get nsid(): number {
+    return this.#info.nsid;
+  }
+
+  /** Bytes of a logical block. */
+  get blockSize(): number {
+    return this.#info.blockSize;
+  }
+
+  get blockCount(): number {
+    return this.#info.blockCount;
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#info.blockCount * this.#info.blockSize;
+  }
+
+  get readOnly(): boolean {
+    return this.#info.readOnly;
+  }
+
+  get identify(): IdentifyNamespace {
+    return this.#info.identify;
+  }
+
+  /** UUID, NGUID, EUI64, as far as the namespace has them. */
+  get descriptors(): NamespaceIds {
+    return this.#info.descriptors;
+  }
+
+  /** Called by the controller when the namespace has another shape. */
+  update(info: NamespaceInfo): void {
+    this.#info = info;
+  }
+
+  /** Fills `buffer`, whose length is a multiple of `blockSize`, with the blocks from `slba` on. */
+  read(slba: number, buffer: Uint8Array, options?: IoOptions): Promise<void> {
+    return this.#transfer('Read', prepareRead, slba, buffer, options?.signal);
+  }
+
+  /** Writes `buffer`, whose length is a multiple of `blockSize`, from block `slba` on. */
+  write(slba: number, buffer: Uint8Array, options?: WriteOptions): Promise<void> {
+    return this.#transfer('Write', options?.fua ? prepareWriteFua : prepareWrite, slba, buffer, options?.signal);
+  }
+
+  /** What has been written before is on stable storage when the promise is fulfilled. */
+  flush(options: IoOptions = {}): Promise<void> {
+    const { signal } = options;
+    if (signal?.aborted) return Promise.reject(aborted(signal));
+    return this.#io.range('Flush', this.nsid, -1, 0, prepareFlush, signal);
+  }
+
+  /** Makes blocks read as zeroes. */
+  writeZeroes(slba: number, blocks: number, options: WriteZeroesOptions = {}): Promise<void> {
+    const { signal, fua = false, deallocate = false } = options;
+    const wrong = this.#wrong(slba, blocks, signal);
+    if (wrong !== null) return Promise.reject(wrong);
+    if (blocks === 0) return Promise.resolve();
+    const prepare = (command: IoCommand, nsid: number, first: number, count: number): void => {
+      prepareRange(command, IoOpcode.WriteZeroes, nsid, first, count, fua);
+      RwSqe.deac.set(command.sqe.view, 0, deallocate ? 1 : 0);
+    };
+    return this.#io.range('Write Zeroes', this.nsid, slba, blocks, prepare, signal);
+  }
+
+  /** Gives blocks back: a hint, after which they read as they were or as the controller says in DLFEAT. */
+  deallocate(slba: number, blocks: number, options?: IoOptions): Promise<void>;
+  deallocate(ranges: readonly BlockRange[], options?: IoOptions): Promise<void>;
+  deallocate(first: number | readonly BlockRange[], second?: number | IoOptions, third?: IoOptions): Promise<void> {
+    const given = typeof first === 'number' ? [{ slba: first, blocks: second as number }] : first;
+    const options = typeof first === 'number' ? third : (second as IoOptions | undefined);
+    const ranges: BlockRange[] = [];
+    for (const { slba, blocks } of given) {
+      const wrong = this.#wrong(slba, blocks, options?.signal);
+      if (wrong !== null) return Promise.reject(wrong);
+      // The length of a range has 32 bits.
+      for (let at = 0; at < blocks; at += 0xffffffff) {
+        ranges.push({ slba: slba + at, blocks: Math.min(0xffffffff, blocks - at) });
+      }
+    }
+    const commands: Promise<void>[] = [];
+    for (let at = 0; at < ranges.length; at += DSM_RANGES_MAX) {
+      commands.push(this.#deallocate(ranges.slice(at, at + DSM_RANGES_MAX), options?.signal));
+    }
+    return Promise.all(commands).then(() => {});
+  }
+
+  #deallocate(ranges: readonly BlockRange[], signal: AbortSignal | undefined): Promise<void> {
+    const memory = Memory.alloc(ranges.length * DSM_RANGE_SIZE);
+    ranges.forEach(({ slba, blocks }, i) => {
+      DsmRange.emit(memory.view, i * DSM_RANGE_SIZE, { slba, nlb: blocks });
+    });
+    const prepare = (command: IoCommand, nsid: number): void => {
+      command.reset(IoOpcode.DatasetManagement, nsid);
+      DsmSqe.nr.set(command.sqe.view, 0, ranges.length - 1);
+      DsmSqe.ad.set(command.sqe.view, 0, 1);
+    };
+    return this.#io.command('Dataset Management', this.nsid, memory, memory.length, prepare, signal);
+  }
+
+  #transfer(
+    kind: 'Read' | 'Write',
+    prepare: typeof prepareRead,
+    slba: number,
+    buffer: Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { nsid, blockSize } = this.#info;
+    const blocks = buffer.byteLength / blockSize;
+    let memory: Memory;
+    try {
+      const wrong = this.#wrong(slba, blocks, signal);
+      if (wrong !== null) return Promise.reject(wrong);
+      if (blocks === 0) return Promise.resolve();
+      memory = memoryOf(buffer);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { byteOffset, byteLength } = buffer;
+    return this.#io.transfer(kind, nsid, blockSize, slba, memory, byteOffset, byteLength, prepare, signal);
+  }
+
+  /** What keeps a command from being sent at all; whether the blocks exist is for the controller to say. */
+  #wrong(slba: number, blocks: number, signal: AbortSignal | undefined): NvbraidError | null {
+    if (signal?.aborted) return aborted(signal);
+    try {
+      checkBlock('the first block', slba);
+      checkBlock('the number of blocks', blocks);
+    } catch (error) {
+      return error as NvbraidError;
+    }
+    if (this.#info.metadataSize > 0) {
+      return new NvbraidError('ENOTSUP', `namespace ${this.nsid} has metadata, which is not supported`);
+    }
+    return null;
+  }
+}
+
+function prepareRange(
+  command: IoCommand,
+  opcode: number,
+  nsid: number,
+  slba: number,
+  blocks: number,
+  fua: boolean,
+): void {
+  command.reset(opcode, nsid);
+  const { view } = command.sqe;
+  RwSqe.slba.set(view, 0, slba);
+  RwSqe.nlb.set(view, 0, blocks - 1);
+  if (fua) RwSqe.fua.set(view, 0, 1);
+}
+
+function prepareRead(command: IoCommand, nsid: number, slba: number, blocks: number): void {
+  prepareRange(command, IoOpcode.Read, nsid, slba, blocks, false);
+}
+
+function prepareWrite(command: IoCommand, nsid: number, slba: number, blocks: number): void {
+  prepareRange(command, IoOpcode.Write, nsid, slba, blocks, false);
+}
+
+function prepareWriteFua(command: IoCommand, nsid: number, slba: number, blocks: number): void {
+  prepareRange(command, IoOpcode.Write, nsid, slba, blocks, true);
+}
+
+function prepareFlush(command: IoCommand, nsid: number): void {
+  command.reset(IoOpcode.Flush, nsid);
+}
+
+function aborted(signal: AbortSignal): NvbraidError {
+  return new NvbraidError('EABORTED', 'aborted before it was sent', { cause: signal.reason });
+}

@@ -1,0 +1,51 @@
+import { NvbraidError } from '@nvbraid/base';
+import { HostRequest, NvmeError } from '@nvbraid/host';
+import { Status } from '@nvbraid/wire';
+
+/** What the caller asked for, for messages and counters. */
+export type OperationKind = 'Read' | 'Write' | 'Flush' | 'Write Zeroes' | 'Dataset Management';
+
+/**
+ * One call of a namespace method: a promise and the commands that serve it. The objects are used again; only the promise
+ * is new every time.
+ */
+export class Operation {
+  kind: OperationKind = 'Read';
+  nsid = 0;
+  /** First block, or -1. */
+  slba = 0;
+  bytes = 0;
+  startMs = 0;
+  /** Commands that have not ended. */
+  pending = 0;
+  settled = true;
+  /** The first status other than success, and the block it was about. */
+  status = 0;
+  failedSlba = 0;
+  readonly commands: IoCommand[] = [];
+  signal: AbortSignal | null = null;
+  onAbort: (() => void) | null = null;
+  resolve: () => void = nothing;
+  reject: (error: Error) => void = nothing;
+
+  /** The error that the caller sees. */
+  error(cause: NvbraidError | null): NvbraidError {
+    const where = this.failedSlba < 0 ? '' : ` at LBA ${this.failedSlba}`;
+    const what = `${this.kind}${where} (nsid ${this.nsid})`;
+    if ((this.status & 0x7ff) === Status.CommandAbortedByHost && this.signal?.aborted) {
+      return new NvbraidError('EABORTED', `${what}: aborted`, { cause: this.signal.reason });
+    }
+    return new NvmeError(what, this.status, false, cause ?? undefined);
+  }
+}
+
+/** One command of an operation. */
+export class IoCommand extends HostRequest {
+  operation: Operation | null = null;
+  slba = 0;
+  retries = 0;
+  /** Waits for the controller to be live again. */
+  parked = false;
+}
+
+function nothing(): void {}

@@ -1,0 +1,126 @@
+import { NEVER, NvbraidError } from '@nvbraid/base';
+import type { HostController, HostPlatform, HostQueue } from '@nvbraid/host';
+import type { ConnectOptions, Transport } from '@nvbraid/transport';
+import { LINGER_MS, TIMER_MS_MAX } from './host-limits.ts';
+import { type DriverHooks, QueueDriver } from './queue-driver.ts';
+import { systemClock } from './system-clock.ts';
+
+/** Drives one controller core: a connection for each of its queues, one timer for all its deadlines. */
+export class HostRuntime implements HostPlatform {
+  readonly clock = systemClock;
+  readonly #row: Transport;
+  readonly #options: ConnectOptions;
+  readonly #drivers = new Map<HostQueue, QueueDriver>();
+  readonly #lingering = new Map<HostQueue, NodeJS.Timeout>();
+  readonly #hooks: DriverHooks;
+  #core: HostController | null = null;
+  #connecting = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #armedMs = NEVER;
+  #whenIdle: (() => void) | null = null;
+
+  constructor(row: Transport, options: ConnectOptions) {
+    this.#row = row;
+    this.#options = options;
+    this.#hooks = {
+      afterFlush: () => this.arm(),
+      closed: (driver, error) => this.#closed(driver, error),
+    };
+  }
+
+  /** To be called once, before the core is started. */
+  drive(core: HostController): void {
+    this.#core = core;
+  }
+
+  connect(queue: HostQueue): void {
+    this.#connecting++;
+    this.#row.connect(this.#options).then(
+      (connection) => {
+        this.#connecting--;
+        if (queue.state !== 'new') {
+          // The controller has given up meanwhile.
+          connection.start({ received: ignore, drained: ignore, closed: ignore });
+          connection.destroy(null);
+        } else {
+          const driver = new QueueDriver(queue, connection, this.#hooks);
+          this.#drivers.set(queue, driver);
+          queue.start();
+          driver.start();
+        }
+        this.#settled();
+      },
+      (error: unknown) => {
+        this.#connecting--;
+        queue.closed(error instanceof NvbraidError ? error : new NvbraidError('EIO', String(error), { cause: error }));
+        this.#settled();
+      },
+    );
+  }
+
+  wantTransmit(queue: HostQueue): void {
+    const driver = this.#drivers.get(queue);
+    if (driver === undefined) return;
+    driver.schedule();
+    if (queue.state === 'closing' || queue.state === 'closed') this.#linger(queue, driver);
+  }
+
+  /** Sets the timer to the core's next deadline. An earlier timer stays: it will find nothing to do and set the next. */
+  arm(): void {
+    const atMs = this.#core!.nextDeadlineMs;
+    if (atMs >= this.#armedMs) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#armedMs = atMs;
+    const waitMs = Math.min(Math.max(0, Math.ceil(atMs - this.clock.nowMs())), TIMER_MS_MAX);
+    this.#timer = setTimeout(this.#tick, waitMs);
+  }
+
+  /** Fulfilled when no connection is left. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenIdle = resolve;
+      this.#checkIdle();
+    });
+  }
+
+  readonly #tick = (): void => {
+    this.#timer = null;
+    this.#armedMs = NEVER;
+    this.#core!.tick(this.clock.nowMs());
+    this.arm();
+  };
+
+  #closed(driver: QueueDriver, error: NvbraidError | null): void {
+    const queue = driver.core as HostQueue;
+    this.#drivers.delete(queue);
+    clearTimeout(this.#lingering.get(queue));
+    this.#lingering.delete(queue);
+    queue.closed(error);
+    this.#settled();
+  }
+
+  /** A peer that does not close its end, or takes no bytes, does not keep a connection for ever. */
+  #linger(queue: HostQueue, driver: QueueDriver): void {
+    if (this.#lingering.has(queue)) return;
+    this.#lingering.set(
+      queue,
+      setTimeout(() => driver.connection.destroy(null), LINGER_MS),
+    );
+  }
+
+  #settled(): void {
+    this.arm();
+    this.#checkIdle();
+  }
+
+  #checkIdle(): void {
+    if (this.#drivers.size > 0 || this.#connecting > 0 || this.#whenIdle === null) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#armedMs = NEVER;
+    this.#whenIdle();
+    this.#whenIdle = null;
+  }
+}
+
+function ignore(): void {}
