@@ -42,7 +42,7 @@ export function copyBytes(from: Memory, fromOffset: number, to: Memory, toOffset
   const target = to.bytes;
   if (length <= SMALL_COPY) {
     for (let i = 0; i < length; i++) target[toOffset + i] = source[fromOffset + i]!;
-  } else if (nativeCopy !== undefined) {
+  } else if (nativeCopy !== undefined && fromOffset < NATIVE_COPY_LIMIT && toOffset < NATIVE_COPY_LIMIT) {
     nativeCopy.call(source, target, toOffset, fromOffset, fromOffset + length);
   } else {
     target.set(source.subarray(fromOffset, fromOffset + length), toOffset);
@@ -50,3 +50,5 @@ export function copyBytes(from: Memory, fromOffset: number, to: Memory, toOffset
 }
 
 const SMALL_COPY = 64;
+/** Node cuts the offset of the source to 32 bits and then copies nothing. */
+const NATIVE_COPY_LIMIT = 2 ** 32;
