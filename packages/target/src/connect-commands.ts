@@ -14,6 +14,7 @@ import { AdminCommands } from './admin-commands.ts';
 import { Controller, type LocalAddress } from './controller.ts';
 import { DISCOVERY_KIND } from './discovery-controller.ts';
 import { IO_KIND } from './io-controller.ts';
+import { MAX_KEEP_ALIVE_MS } from './limits.ts';
 import { nqnProblem } from './nqn.ts';
 import type { Port } from './port.ts';
 import { MAX_QUEUE_SIZE } from './queue-limits.ts';
@@ -81,6 +82,7 @@ export class ConnectCommands implements CommandSet {
     }
     // Controllers are made on demand: a host must not ask for a particular one.
     if (data.cntlid !== CNTLID_DYNAMIC) return request.complete(INVALID_PARAMETERS, inData(ConnectData.cntlid));
+    if (sqe.kato > MAX_KEEP_ALIVE_MS) return request.complete(INVALID_PARAMETERS, inSqe(ConnectSqe.kato));
     const table = subsystem?.controllers ?? this.#target.discoveryControllers;
     const cntlid = this.#target.full || table.size >= table.limit ? 0 : table.allocate();
     if (cntlid === 0) return request.complete(FabricsStatus.ControllerBusy);

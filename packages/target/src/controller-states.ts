@@ -29,7 +29,7 @@ export const CONTROLLER_STATES = new StateTable<ControllerState, ControllerEvent
     fatal: 'disabling',
   },
   queuesClosed: { disabling: 'disabled' },
-  shutdown: { disabled: 'shutdown-processing', ready: 'shutdown-processing' },
+  shutdown: { disabled: 'shutdown-processing', ready: 'shutdown-processing', fatal: 'shutdown-processing' },
   flushed: { 'shutdown-processing': 'shutdown-complete' },
   remove: {
     disabled: 'gone',

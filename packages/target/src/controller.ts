@@ -6,7 +6,7 @@ import { CONTROLLER_STATES, type ControllerEvent, type ControllerState } from '.
 import { ErrorLog } from './error-log.ts';
 import { FeatureValues } from './feature-values.ts';
 import type { GoneReason } from './hooks.ts';
-import { CHANGED_NAMESPACES, DISABLED_IDLE_MS, DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY } from './limits.ts';
+import { DISABLED_IDLE_MS, DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY } from './limits.ts';
 import type { Port } from './port.ts';
 import { ccFields, ccIsSupported, cstsValue } from './properties.ts';
 import type { CommandQueue } from './request.ts';
@@ -50,8 +50,8 @@ export class Controller {
   readonly errors: ErrorLog;
   readonly features = new FeatureValues();
   readonly createdMs: number;
-  /** Namespaces that changed since their log page was read; null when there are too many to list. */
-  changedNamespaces: Set<number> | null = new Set();
+  /** Namespaces that changed since their log page was read: never more than the page holds. */
+  readonly changedNamespaces = new Set<number>();
   /** When `tick` has to look at this controller. */
   deadlineMs = NEVER;
   #state: ControllerState = CONTROLLER_STATES.initial;
@@ -139,7 +139,7 @@ export class Controller {
     this.restartTimer();
     this.events.reset();
     this.features.reset();
-    this.changedNamespaces = new Set();
+    this.changedNamespaces.clear();
     this.#closeIoQueues();
     this.#finishDisable();
   }
@@ -257,10 +257,7 @@ export class Controller {
   // ---------------------------------------------------------------- what the host is told
 
   namespaceChanged(nsid: number): void {
-    if (this.changedNamespaces !== null) {
-      this.changedNamespaces.add(nsid);
-      if (this.changedNamespaces.size > CHANGED_NAMESPACES) this.changedNamespaces = null;
-    }
+    this.changedNamespaces.add(nsid);
     this.events.raise(EVENTS.namespaceAttribute);
   }
 

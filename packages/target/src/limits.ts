@@ -6,6 +6,8 @@
 export const MAX_SUBSYSTEMS = 1024;
 /** Ports of one target: portid is 1 … 65535. */
 export const MAX_PORTS = 1024;
+/** Links between ports and subsystems of one target: entries of a discovery log, 1 KiB each. */
+export const MAX_LINKS = 4096;
 /** Namespaces of a subsystem; nsid is 1 … this. Identify Controller's NN and MNAN. */
 export const MAX_NAMESPACES = 1024;
 /** Hosts that one subsystem can list by name. */
@@ -27,14 +29,14 @@ export const MAX_ASYNC_EVENT_REQUESTS = 4;
 export const MAX_ABORTS = 4;
 /** Entries of the error log: ELPE + 1. */
 export const ERROR_LOG_ENTRIES = 128;
-/** Entries of the changed namespace list log page (Base 2.1, 5.1.12.1.5). */
-export const CHANGED_NAMESPACES = 1024;
 /** ANA groups: ANAGRPMAX and NANAGRPID. */
 export const MAX_ANA_GROUPS = 128;
 /** ANATT: seconds that a group stays in the change state at most. */
 export const ANA_TRANSITION_SECONDS = 10;
 /** Granularity of the Keep Alive Timeout in units of 100 ms: KAS. */
 export const KEEP_ALIVE_GRANULARITY = 1;
+/** Longest Keep Alive Timeout: 20 days, within what timers of 31 bits can wait. */
+export const MAX_KEEP_ALIVE_MS = 20 * 86_400_000;
 /** A discovery controller without Keep Alive is gone after this long without a command (Base 2.1, 3.1.3.3). */
 export const DISCOVERY_IDLE_MS = 120_000;
 /** A controller that is not enabled, or is shut down, is gone after this long without an admin command. */
@@ -47,6 +49,8 @@ export const ADMIN_QUEUE_ENTRIES = 32;
 export const SERIAL_BYTES = 20;
 export const MODEL_BYTES = 40;
 export const FIRMWARE_BYTES = 8;
+/** Firmware revision of subsystems that are not told another. */
+export const DEFAULT_FIRMWARE = '0.1.0';
 /** Bytes of a transport address in a discovery log entry, and of a service id. */
 export const TRADDR_BYTES = 256;
 export const TRSVCID_BYTES = 32;

@@ -3,6 +3,7 @@ import { anaStatus } from './ana.ts';
 import type { Controller } from './controller.ts';
 import { ControllerTable } from './controller-table.ts';
 import {
+  DEFAULT_FIRMWARE,
   FIRMWARE_BYTES,
   MAX_ALLOWED_HOSTS,
   MAX_CNTLID,
@@ -56,7 +57,7 @@ export class Subsystem {
     this.nqn = options.nqn;
     this.serial = options.serial ?? hexOf(digest128(options.nqn)).slice(0, SERIAL_BYTES);
     this.model = options.model ?? 'nvbraid';
-    this.firmware = options.firmware ?? '0.1';
+    this.firmware = options.firmware ?? DEFAULT_FIRMWARE;
     checkText(this.serial, SERIAL_BYTES, 'serial number');
     checkText(this.model, MODEL_BYTES, 'model number');
     checkText(this.firmware, FIRMWARE_BYTES, 'firmware revision');

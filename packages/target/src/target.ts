@@ -7,6 +7,7 @@ import type { GoneReason, TargetHooks } from './hooks.ts';
 import {
   MAX_CNTLID,
   MAX_CONTROLLERS,
+  MAX_LINKS,
   MAX_PORTS,
   MAX_SUBSYSTEMS,
   MAX_TARGET_CONTROLLERS,
@@ -132,11 +133,14 @@ export class Target {
     if (listed) this.discoveryChanged();
   }
 
-  /** Makes a subsystem reachable by a port. @throws NvbraidError ENOENT */
+  /** Makes a subsystem reachable by a port. @throws NvbraidError ENOENT, EINVAL */
   link(portId: number, nqn: string): void {
     const port = this.#existingPort(portId);
     const subsystem = this.#existing(nqn);
     if (port.subsystems.has(subsystem)) return;
+    let links = 0;
+    for (const other of this.#ports.values()) links += other.subsystems.size;
+    if (links >= MAX_LINKS) throw new NvbraidError('EINVAL', `ports lead to at most ${MAX_LINKS} subsystems together`);
     port.subsystems.add(subsystem);
     subsystem.ports.add(port);
     this.discoveryChanged();

@@ -60,8 +60,18 @@ export class FakeRequest implements Request {
 
   keepData(): void {}
 
-  replyBuffer(): Slab {
-    this.#slab ??= new Slab(Math.max(4096, this.dataLength), 12);
+  replyBuffer(): Slab | null {
+    assert.equal(this.opcode & 3, 2, 'data for a command that returns none');
+    assert.ok(this.dataLength > 0 && this.dataLength <= this.sglLength, 'the host has no room for the data');
+    if (this.queue.starve > 0) {
+      this.queue.starve--;
+      this.queue.starved.push(this);
+      return null;
+    }
+    if (this.#slab === null) {
+      this.#slab = new Slab(Math.max(4096, this.dataLength), 12);
+      this.#slab.bytes.fill(0xee);
+    }
     return this.#slab;
   }
 
@@ -81,6 +91,7 @@ export class FakeRequest implements Request {
     assert.equal(this.status, null, 'completed twice');
     assert.ok(Number.isInteger(status) && status >= 0 && status <= 0x7fff, `status ${status}`);
     assert.ok(Number.isInteger(dw0) && Number.isInteger(dw1), 'dw0, dw1');
+    if (this.#slab !== null && status === 0) this.reply = this.#slab.bytes.slice(0, this.dataLength);
     this.status = status;
     this.dw0 = dw0 >>> 0;
     this.dw1 = dw1 >>> 0;
@@ -99,6 +110,9 @@ export class FakeQueue implements CommandQueue {
   isClosed = false;
   closedFes: number | undefined;
   readonly completions: FakeRequest[] = [];
+  /** So many requests for a reply buffer are refused. */
+  starve = 0;
+  readonly starved: FakeRequest[] = [];
   #cid = 0;
 
   bind(qid: number, sqSize: number, sqFlowControl: boolean, commands: CommandSet): void {

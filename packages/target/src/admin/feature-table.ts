@@ -2,7 +2,7 @@ import { DNR, Fid, HostIdentifierData, Scope, SmartWarning, Status } from '@nvbr
 import { EVENTS } from '../async-events.ts';
 import type { Controller } from '../controller.ts';
 import type { Feature } from '../controller-kind.ts';
-import { TEMPERATURE_KELVIN, WARNING_TEMPERATURE_KELVIN } from '../limits.ts';
+import { MAX_KEEP_ALIVE_MS, TEMPERATURE_KELVIN, WARNING_TEMPERATURE_KELVIN } from '../limits.ts';
 
 const CONTROLLER_SCOPE = { fsupp: 1, fsp: Scope.Controller };
 
@@ -119,6 +119,7 @@ const keepAliveTimer: Feature = {
   initial: () => 0,
   current: (controller) => controller.keepAliveMs,
   set(controller, dw11) {
+    if (dw11 >>> 0 > MAX_KEEP_ALIVE_MS) return Status.KeepAliveTimeoutInvalid | DNR;
     controller.setKeepAlive(dw11 >>> 0);
     return 0;
   },
@@ -133,7 +134,7 @@ const hostIdentifier: Feature = {
   },
   data: (controller) => HostIdentifierData.toBytes({ hostid: hostIdBytes(controller.hostid) }),
   initial: () => 0,
-  current: () => 1,
+  current: () => 0,
 };
 
 function hostIdBytes(hostid: string): Uint8Array {

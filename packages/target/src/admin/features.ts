@@ -2,7 +2,7 @@ import { DNR, FeatureCapabilities, FeatureSelect, FeaturesSqe, NSID_ALL, Status 
 import type { Controller } from '../controller.ts';
 import { type AdminCommand, CONTROLLER_COMMAND, type Feature } from '../controller-kind.ts';
 import type { Request } from '../request.ts';
-import { namespaceOf, replyLength } from './identify.ts';
+import { namespaceOf, replyLength, replyPage } from './identify.ts';
 
 /** Get Features (Base 2.1, 5.1.11). Nothing can be saved, so the saved value is the default (Base 2.1, 4.4). */
 export const getFeatures: AdminCommand = {
@@ -30,7 +30,7 @@ export const getFeatures: AdminCommand = {
     const dw11 = FeaturesSqe.dw11.get(request.sqeView, request.sqeBase);
     const refused = feature.check?.(controller, dw11, false) ?? 0;
     if (refused !== 0) return refused;
-    if (feature.data !== undefined) request.replyBytes(feature.data(controller));
+    if (feature.data !== undefined && !replyPage(request, feature.data(controller), 0)) return 0;
     const current = sel === FeatureSelect.Current;
     request.complete(0, current ? feature.current(controller, dw11) : feature.initial(controller, dw11));
     return 0;

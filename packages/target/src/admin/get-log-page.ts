@@ -1,7 +1,7 @@
 import { DNR, GetLogPageSqe, NSID_ALL, Status } from '@nvbraid/wire';
 import { type AdminCommand, CONTROLLER_COMMAND } from '../controller-kind.ts';
 import { MAX_DATA_TRANSFER_BYTES } from '../queue-limits.ts';
-import { replyLength } from './identify.ts';
+import { replyLength, replyPage } from './identify.ts';
 
 /**
  * Get Log Page (Base 2.1, 5.1.12): any part of a page, from a dword aligned offset on; beyond its end come zeroes. All
@@ -11,7 +11,7 @@ export const getLogPage: AdminCommand = {
   effects: CONTROLLER_COMMAND,
   admit(controller, request) {
     const { sqeView: view, sqeBase: base } = request;
-    if (!controller.kind.logPages.has(GetLogPageSqe.lid.get(view, base))) return Status.InvalidField | DNR;
+    if (!controller.kind.logPages.has(GetLogPageSqe.lid.get(view, base))) return Status.InvalidLogPage | DNR;
     const nsid = GetLogPageSqe.nsid.get(view, base);
     if (nsid !== 0 && nsid !== NSID_ALL) return Status.InvalidField | DNR;
     if (GetLogPageSqe.lpo.get(view, base) % 4 !== 0) return Status.InvalidField | DNR;
@@ -30,7 +30,7 @@ export const getLogPage: AdminCommand = {
     const offset = GetLogPageSqe.lpo.get(view, base);
     if (offset > page.length) return Status.InvalidField | DNR;
     const retain = GetLogPageSqe.rae.get(view, base) === 1;
-    request.replyBytes(page, offset);
+    if (!replyPage(request, page, offset)) return 0;
     request.complete(0);
     if (!retain) {
       logPage.read?.(controller);

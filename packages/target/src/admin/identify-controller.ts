@@ -14,6 +14,7 @@ import type { Controller } from '../controller.ts';
 import {
   ANA_TRANSITION_SECONDS,
   CRITICAL_TEMPERATURE_KELVIN,
+  DEFAULT_FIRMWARE,
   ERROR_LOG_ENTRIES,
   KEEP_ALIVE_GRANULARITY,
   MAX_ABORTS,
@@ -36,14 +37,12 @@ const SQE_BYTES = 64;
 /** What both kinds of controller say of themselves. */
 function common(controller: Controller): Partial<IdentifyController> {
   return {
-    rab: 6,
     mdts: MDTS,
     cntlid: controller.cntlid,
     ver: VERSION,
     ctratt: Ctratt.HostId128,
     acl: MAX_ABORTS - 1,
     aerl: MAX_ASYNC_EVENT_REQUESTS - 1,
-    frmw: FRMW,
     elpe: ERROR_LOG_ENTRIES - 1,
     kas: KEEP_ALIVE_GRANULARITY,
     maxcmd: MAX_QUEUE_SIZE,
@@ -61,6 +60,8 @@ export function identifyIoController(controller: Controller): Uint8Array {
     sn: subsystem.serial,
     mn: subsystem.model,
     fr: subsystem.firmware,
+    rab: 6,
+    frmw: FRMW,
     cmic: Cmic.MultiPort | Cmic.MultiController | Cmic.Ana,
     oaes: AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange,
     cntrltype: ControllerType.Io,
@@ -91,7 +92,7 @@ export function identifyDiscoveryController(controller: Controller): Uint8Array 
     ...common(controller),
     sn: 'nvbraid',
     mn: 'nvbraid discovery',
-    fr: '0.1',
+    fr: DEFAULT_FIRMWARE,
     oaes: AsyncEventBit.DiscoveryLog,
     cntrltype: ControllerType.Discovery,
     lpa: Lpa.CommandsSupportedAndEffects | Lpa.ExtendedData | LPA_MISCELLANEOUS,

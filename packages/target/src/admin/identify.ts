@@ -18,8 +18,7 @@ export const identify: AdminCommand = {
     const cns = IdentifySqe.cns.get(request.sqeView, request.sqeBase);
     const page = controller.kind.identify.get(cns)!(controller, request);
     if (typeof page === 'number') return page;
-    request.replyBytes(page);
-    request.complete(0);
+    if (replyPage(request, page, 0)) request.complete(0);
     return 0;
   },
 };
@@ -29,6 +28,19 @@ export function replyLength(request: Request, bytes: number): number {
   if (request.sglLength < bytes) return Status.DataSglLengthInvalid | DNR;
   request.dataLength = bytes;
   return 0;
+}
+
+/**
+ * Copies `page` from `offset` on into the reply; what lies beyond its end reads as zero. False when there is no payload
+ * memory: the command will be run again, so that hosts that do not take their answers cannot fill our memory.
+ */
+export function replyPage(request: Request, page: Uint8Array, offset: number): boolean {
+  const slab = request.replyBuffer();
+  if (slab === null) return false;
+  const part = page.subarray(offset, offset + request.dataLength);
+  slab.bytes.set(part);
+  slab.bytes.fill(0, part.length, request.dataLength);
+  return true;
 }
 
 /**

@@ -10,7 +10,6 @@ import {
   FirmwareSlotLog,
   featureEffects,
   GetLogPageSqe,
-  NSID_ALL,
   Scope,
   SmartLog,
   SmartWarning,
@@ -63,15 +62,10 @@ export const firmwareSlot: LogPage = {
   page: (controller) => FirmwareSlotLog.toBytes({ active: 1, frs1: controller.subsystem!.firmware }),
 };
 
-/** LID 04h. More changes than the page holds are told by one entry that means all. */
+/** LID 04h. */
 export const changedNamespaceList: LogPage = {
-  page: (controller) =>
-    changedNamespaces(
-      controller.changedNamespaces === null ? [NSID_ALL] : [...controller.changedNamespaces].sort((a, b) => a - b),
-    ),
-  read(controller) {
-    controller.changedNamespaces = new Set();
-  },
+  page: (controller) => changedNamespaces([...controller.changedNamespaces].sort((a, b) => a - b)),
+  read: (controller) => controller.changedNamespaces.clear(),
 };
 
 /** LID 05h: made from the table that runs the commands. */
