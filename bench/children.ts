@@ -96,8 +96,9 @@ export async function runLoad(
   server: Server,
   args: string[],
   cpu?: number,
+  nqn = SUBSYSTEM_NQN,
 ): Promise<LoadReport> {
-  const all = [ADDRESS, String(server.port), SUBSYSTEM_NQN, '--server-pid', String(server.pid), ...args];
+  const all = [ADDRESS, String(server.port), nqn, '--server-pid', String(server.pid), ...args];
   const running = promisify(execFile)(...pinned(cpu, baseline.load, all));
   remember(running.child);
   try {

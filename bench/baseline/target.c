@@ -13,92 +13,29 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include "nvme-tcp.h"
+#include "target.h"
 
-enum {
-  IN_CAPSULE_BYTES = 16384,
-  MDTS_SHIFT = 8, /* 4096 << 8 = 1 MiB */
-  MAX_DATA = 4096 << MDTS_SHIFT,
-  MAX_H2C_DATA = 131072,
-  MAX_QUEUE_ENTRIES = 1024,
-  MAX_CONTROLLERS = 1024,
-  RECEIVE_BYTES = 256 * 1024,
-  IOV_MAX_ENTRIES = 1024,
-  /* A command adds at most two headers of 24 bytes and two iovec entries. */
-  HEADER_BYTES = IOV_MAX_ENTRIES * 24,
-};
-#define VERSION 0x00020100u
-/* CAP: MQES, CQR, TO = 7.5 s, CSS = NVM. */
-#define CAPABILITIES ((uint64_t)(MAX_QUEUE_ENTRIES - 1) | 1ull << 16 | 15ull << 24 | 1ull << 37)
-
-/* Data of one write on its way by R2T. */
-struct transfer {
-  bool busy;
-  uint16_t cid;
-  uint32_t length;
-  uint32_t received;
-  uint64_t offset;
-  uint32_t capacity;
-  uint8_t *data;
-};
-
-struct connection {
-  int fd;
-  bool initialized; /* ICReq was answered */
-  int qid;          /* -1 until Connect */
-  uint16_t cntlid;
-  bool flow_control;
-  uint32_t entries; /* of the submission queue */
-  uint32_t sqhd;
-  uint32_t cc; /* admin queue: the CC property */
-  uint8_t *identify;
-
-  /* Received bytes not yet looked at lie between `start` and `end`. */
-  uint32_t start, end;
-  uint8_t *receive;
-  /* The H2CData PDU whose payload is arriving. */
-  struct transfer *arriving;
-  uint32_t arriving_bytes;
-  struct transfer *transfers; /* one for each entry of the submission queue, by ttag */
-  uint32_t free_transfers;
-  uint16_t *free_transfer;
-
-  /* Replies between `sent` and `count` are still to be sent. */
-  struct iovec iov[IOV_MAX_ENTRIES];
-  int sent, count;
-  uint32_t header_bytes;
-  uint8_t headers[HEADER_BYTES];
-  bool blocked; /* the socket is full: nothing is executed until it has taken everything */
-  void **copies;
-  int copy_count;
-  struct connection *next, *previous;
-};
-
-static const char *subnqn;
+const char *subnqn;
+uint64_t block_count;
+uint32_t block_size;
 static uint8_t *namespace_memory;
-static uint64_t namespace_bytes, block_count;
-static uint32_t block_size;
 static int epoll_fd;
 static struct connection connections = {.next = &connections, .previous = &connections};
 static int blocked_connections;
-/* By cntlid: true while its admin queue lives. */
-static bool controllers[MAX_CONTROLLERS];
 
-static void die(const char *what) {
+__attribute__((noreturn)) static void die(const char *what) {
   fprintf(stderr, "target: %s: %s\n", what, strerror(errno));
   exit(1);
 }
 
-static void *allocate(size_t size) {
+void *allocate(size_t size) {
   void *memory = calloc(1, size);
   if (!memory) die("memory");
   return memory;
@@ -129,7 +66,7 @@ static void *add_header(struct connection *c, uint32_t length) {
   return header;
 }
 
-static void reply_status(struct connection *c, uint16_t cid, uint16_t status, uint64_t result) {
+void reply_status(struct connection *c, uint16_t cid, uint16_t status, uint64_t result) {
   struct capsule_resp *resp = add_header(c, sizeof *resp);
   *resp = (struct capsule_resp){
       .header = {.type = PDU_CAPSULE_RESP, .hlen = sizeof *resp, .plen = sizeof *resp},
@@ -141,8 +78,7 @@ static void reply_status(struct connection *c, uint16_t cid, uint16_t status, ui
   };
 }
 
-/* Success with data. Only without flow control may the data stand for the response as well (NVMe-TCP 3.3.2.1). */
-static void reply_data(struct connection *c, uint16_t cid, const void *data, uint32_t length) {
+void reply_data(struct connection *c, uint16_t cid, const void *data, uint32_t length) {
   struct data_pdu *pdu = add_header(c, sizeof *pdu);
   *pdu = (struct data_pdu){
       .header = {.type = PDU_C2H_DATA,
@@ -210,137 +146,6 @@ static void keep_promised_bytes(const uint8_t *start, uint32_t length) {
 static void write_namespace(uint64_t offset, const uint8_t *data, uint32_t length) {
   if (blocked_connections > 0) keep_promised_bytes(namespace_memory + offset, length);
   memcpy(namespace_memory + offset, data, length);
-}
-
-/* ---- admin queue ---- */
-
-static void put16(uint8_t *page, int at, uint16_t value) { memcpy(page + at, &value, 2); }
-static void put32(uint8_t *page, int at, uint32_t value) { memcpy(page + at, &value, 4); }
-static void put64(uint8_t *page, int at, uint64_t value) { memcpy(page + at, &value, 8); }
-static void put_text(uint8_t *page, int at, int size, const char *text) {
-  memset(page + at, ' ', size);
-  memcpy(page + at, text, strlen(text));
-}
-
-static void identify(struct connection *c, const struct sqe *sqe) {
-  if (!c->identify) c->identify = allocate(4096);
-  uint8_t *page = memset(c->identify, 0, 4096);
-  uint8_t cns = sqe->cdw10 & 0xff;
-  if (sqe->sgl_length != 4096 || sqe->sgl_id != SGL_TRANSPORT) {
-    reply_status(c, sqe->cid, STATUS_SGL_LENGTH_INVALID, 0);
-    return;
-  }
-  if (cns != 1 && cns != 2 && sqe->nsid != 1) {
-    reply_status(c, sqe->cid, STATUS_INVALID_NAMESPACE, 0);
-    return;
-  }
-  switch (cns) {
-    case 0: /* namespace */
-      put64(page, 0, block_count);
-      put64(page, 8, block_count);
-      put64(page, 16, block_count);
-      put32(page, 128, (uint32_t)__builtin_ctz(block_size) << 16);
-      break;
-    case 1: /* controller */
-      put_text(page, 4, 20, "BASELINE");
-      put_text(page, 24, 40, "epoll baseline target");
-      put_text(page, 64, 8, "1");
-      page[77] = MDTS_SHIFT;
-      put16(page, 78, c->cntlid);
-      put32(page, 80, VERSION);
-      page[111] = 1; /* I/O controller */
-      put16(page, 320, 10); /* KAS: the timer is never armed */
-      page[512] = 0x66;
-      page[513] = 0x44;
-      put16(page, 514, MAX_QUEUE_ENTRIES);
-      put32(page, 516, 1);
-      put32(page, 536, 1 | 1 << 20); /* SGLs, with an offset into the capsule */
-      strcpy((char *)page + 768, subnqn);
-      put32(page, 1792, (64 + IN_CAPSULE_BYTES) / 16);
-      put32(page, 1796, 1);
-      page[1803] = 1;
-      break;
-    case 2: /* active namespaces */
-      if (sqe->nsid < 1) put32(page, 0, 1);
-      break;
-    case 3: /* descriptors: a UUID made of the block count */
-      page[0] = 3;
-      page[1] = 16;
-      put64(page, 4, block_count);
-      put64(page, 12, 0xba5e11ed);
-      break;
-    default:
-      reply_status(c, sqe->cid, STATUS_INVALID_FIELD, 0);
-      return;
-  }
-  reply_data(c, sqe->cid, page, 4096);
-}
-
-static void connect_queue(struct connection *c, const struct sqe *sqe, const uint8_t *payload, uint32_t length) {
-  const struct connect_data *data = (const void *)payload;
-  uint16_t qid = sqe->cdw10 >> 16;
-  uint32_t entries = (sqe->cdw11 & 0xffff) + 1;
-  bool valid = length == sizeof *data && entries >= 2 && entries <= MAX_QUEUE_ENTRIES &&
-               !strncmp(data->subnqn, subnqn, sizeof data->subnqn);
-  if (valid && qid == 0) {
-    valid = data->cntlid == 0xffff;
-    for (c->cntlid = 1; c->cntlid < MAX_CONTROLLERS && controllers[c->cntlid]; c->cntlid++) {}
-    valid = valid && c->cntlid < MAX_CONTROLLERS;
-  } else if (valid) {
-    c->cntlid = data->cntlid;
-    valid = c->cntlid < MAX_CONTROLLERS && controllers[c->cntlid];
-  }
-  if (c->qid >= 0 || !valid) {
-    reply_status(c, sqe->cid, c->qid >= 0 ? STATUS_COMMAND_SEQUENCE_ERROR : STATUS_CONNECT_INVALID_PARAMETERS, 0);
-    return;
-  }
-  c->qid = qid;
-  if (qid == 0) controllers[c->cntlid] = true;
-  c->entries = entries;
-  c->sqhd = 1;
-  c->flow_control = !(sqe->cdw11 >> 16 & CATTR_DISABLE_SQFLOW);
-  c->transfers = allocate(entries * sizeof *c->transfers);
-  c->free_transfer = allocate(entries * sizeof *c->free_transfer);
-  for (uint32_t i = 0; i < entries; i++) c->free_transfer[c->free_transfers++] = entries - 1 - i;
-  /* SQHD FFFFh in this one response confirms that there is no flow control (Base 6.3). */
-  if (!c->flow_control) c->sqhd = 0xffff;
-  reply_status(c, sqe->cid, STATUS_SUCCESS, c->cntlid);
-  if (!c->flow_control) c->sqhd = 0;
-}
-
-static void property(struct connection *c, const struct sqe *sqe) {
-  uint64_t value;
-  if ((sqe->nsid & 0xff) == FCTYPE_PROPERTY_SET) {
-    if (sqe->cdw11 == PROPERTY_CC) c->cc = sqe->cdw12;
-    reply_status(c, sqe->cid, sqe->cdw11 == PROPERTY_CC ? STATUS_SUCCESS : STATUS_INVALID_FIELD, 0);
-    return;
-  }
-  switch (sqe->cdw11) {
-    case PROPERTY_CAP: value = CAPABILITIES; break;
-    case PROPERTY_VS: value = VERSION; break;
-    case PROPERTY_CC: value = c->cc; break;
-    /* RDY follows CC.EN, SHST says "complete" as soon as CC.SHN asks for a shutdown. */
-    case PROPERTY_CSTS: value = (c->cc & 1) | ((c->cc >> 14 & 3) ? 2u << 2 : 0); break;
-    default: reply_status(c, sqe->cid, STATUS_INVALID_FIELD, 0); return;
-  }
-  reply_status(c, sqe->cid, STATUS_SUCCESS, value);
-}
-
-static void execute_admin(struct connection *c, const struct sqe *sqe) {
-  switch (sqe->opcode) {
-    case ADMIN_IDENTIFY: identify(c, sqe); return;
-    case ADMIN_KEEP_ALIVE: reply_status(c, sqe->cid, STATUS_SUCCESS, 0); return;
-    case ADMIN_ASYNC_EVENT: return; /* nothing ever happens here */
-    case ADMIN_SET_FEATURES:
-    case ADMIN_GET_FEATURES:
-      switch (sqe->cdw10 & 0xff) {
-        case FEATURE_NUMBER_OF_QUEUES: reply_status(c, sqe->cid, STATUS_SUCCESS, 127 | 127 << 16); return;
-        case FEATURE_ASYNC_EVENT:
-        case FEATURE_KEEP_ALIVE: reply_status(c, sqe->cid, STATUS_SUCCESS, 0); return;
-        default: reply_status(c, sqe->cid, STATUS_INVALID_FIELD, 0); return;
-      }
-    default: reply_status(c, sqe->cid, STATUS_INVALID_OPCODE, 0);
-  }
 }
 
 /* ---- I/O queues ---- */
@@ -423,7 +228,7 @@ static bool execute(struct connection *c, const struct capsule_cmd *capsule) {
   if (c->qid > 0) {
     execute_io(c, sqe, payload, length);
   } else if (sqe->opcode == FABRICS && (fctype == FCTYPE_PROPERTY_GET || fctype == FCTYPE_PROPERTY_SET)) {
-    property(c, sqe);
+    execute_property(c, sqe);
   } else {
     execute_admin(c, sqe);
     /* The Identify page of the connection is used again by its next command. */
@@ -566,7 +371,7 @@ static void accept_connection(int listener) {
 
 static void close_connection(struct connection *c) {
   if (c->blocked) blocked_connections--;
-  if (c->qid == 0) controllers[c->cntlid] = false;
+  if (c->qid == 0) forget_controller(c->cntlid);
   c->previous->next = c->next;
   c->next->previous = c->previous;
   close(c->fd);
@@ -605,7 +410,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   subnqn = argv[1];
-  namespace_bytes = (uint64_t)(argc > 4 ? atoi(argv[4]) : 256) << 20;
+  uint64_t namespace_bytes = (uint64_t)(argc > 4 ? atoi(argv[4]) : 256) << 20;
   block_size = argc > 5 ? (uint32_t)atoi(argv[5]) : 4096;
   if (namespace_bytes == 0 || (block_size != 512 && block_size != 4096)) {
     fprintf(stderr, "target: the block size is 512 or 4096, the size at least 1 MiB\n");
