@@ -138,6 +138,7 @@ export class QueuePair implements CommandQueue, PduSink {
       maxInCapsule: this.inCapsuleBytes,
       maxData: this.#maxH2CDataBytes,
     });
+    this.#framer.dataAlign = (this.#cpda + 1) * 4;
     this.#makeSlots(UNBOUND_QUEUE_SLOTS);
   }
 
