@@ -16,7 +16,7 @@ import {
   SOL_SOCKET,
 } from './constants.ts';
 import { socketAddress } from './sockaddr.ts';
-import { getInt, type SocketOps, setText } from './socket-ops.ts';
+import { applyOptions, getInt, type SocketOps, setText } from './socket-ops.ts';
 
 /**
  * Connects to one numeric address; resolves with the descriptor.
@@ -48,16 +48,18 @@ export async function connectSocket(
   }
 }
 
-/** The order is that of the kernel's host: options first, so that they hold for the first segment. */
+/** Options come before everything else, so that they hold for the first segment. */
 function prepare(fd: number, ops: SocketOps, options: ConnectOptions, timeoutMs: number, doing: string): void {
   // The kernel must not give up before our own timer, whatever the pace of its retries.
   ops.setSyncnt(fd, Math.min(SYN_COUNT_MAX, Math.max(1, Math.ceil(timeoutMs / 1000))));
   ops.setNodelay(fd);
-  if (options.priority !== undefined) check(ops.setPriority(fd, options.priority), `${doing} with its priority`);
-  if (options.tos !== undefined) check(ops.setTos(fd, options.tos), `${doing} with its type of service`);
+  applyOptions(ops, fd, options, (errno, what) => {
+    throw systemError(errno, `${doing} with ${what}`);
+  });
   if (options.hostTraddr !== undefined) bindSource(fd, options.hostTraddr, doing);
   if (options.hostIface !== undefined) {
-    check(setText(fd, SOL_SOCKET, SO_BINDTODEVICE, options.hostIface), `${doing} through ${options.hostIface}`);
+    const errno = setText(fd, SOL_SOCKET, SO_BINDTODEVICE, options.hostIface);
+    if (errno !== 0) throw systemError(errno, `${doing} through ${options.hostIface}`);
   }
 }
 
@@ -67,10 +69,6 @@ function bindSource(fd: number, source: string, doing: string): void {
   if (c.bind(fd, socketAddress.address, socketAddress.length) < 0) {
     throw systemError(c.errno(), `${doing} from ${source}`);
   }
-}
-
-function check(errno: number, doing: string): void {
-  if (errno !== 0) throw systemError(errno, doing);
 }
 
 function connectError(errno: number, doing: string, options: ConnectOptions): NvbraidError {

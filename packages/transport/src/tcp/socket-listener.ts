@@ -6,7 +6,7 @@ import type { Connection, Endpoint, Listener, SocketOptions } from '../transport
 import { SOCK_CLOEXEC, SOCK_NONBLOCK } from './constants.ts';
 import { localEndpoint, socketAddress } from './sockaddr.ts';
 import { SocketConnection } from './socket-connection.ts';
-import type { SocketOps } from './socket-ops.ts';
+import { applyOptions, type SocketOps } from './socket-ops.ts';
 
 const { errno: E } = constants;
 
@@ -58,8 +58,8 @@ export class SocketListener implements Listener, FdHandler {
     if (fd < 0) return this.#acceptFailed(libc.errno());
     const remote = socketAddress.unpack();
     this.#ops.setNodelay(fd);
-    if (this.#options.priority !== undefined) this.#ops.setPriority(fd, this.#options.priority);
-    if (this.#options.tos !== undefined) this.#ops.setTos(fd, this.#options.tos);
+    // The listener has taken them already; a peer that is gone by now is noticed at the first receive.
+    applyOptions(this.#ops, fd, this.#options, () => {});
     this.#onConnection(new SocketConnection(fd, this.#ops, localEndpoint(fd), remote));
     return true;
   }

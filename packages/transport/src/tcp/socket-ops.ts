@@ -1,5 +1,6 @@
 import { Memory } from '@nvbraid/base';
 import { addressOf, libc } from '../libc.ts';
+import type { SocketOptions } from '../transport.ts';
 import {
   IP_TOS,
   IPPROTO_IP,
@@ -58,6 +59,26 @@ export const tcpOps: SocketOps = {
 
 const value = Memory.alloc(8);
 const valueLength = Memory.alloc(4);
+
+/**
+ * Applies what the caller asked for; `failed` gets the error number and the name of what was refused. The type of
+ * service comes first: setting it makes Linux derive a priority from it, which must not replace the one asked for.
+ */
+export function applyOptions(
+  ops: SocketOps,
+  fd: number,
+  options: SocketOptions,
+  failed: (errno: number, what: string) => void,
+): void {
+  if (options.tos !== undefined) {
+    const errno = ops.setTos(fd, options.tos);
+    if (errno !== 0) failed(errno, 'its type of service');
+  }
+  if (options.priority !== undefined) {
+    const errno = ops.setPriority(fd, options.priority);
+    if (errno !== 0) failed(errno, 'its priority');
+  }
+}
 
 /** Sets an option whose value is an int. */
 export function setInt(fd: number, level: number, name: number, option: number): number {

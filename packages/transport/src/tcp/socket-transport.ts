@@ -10,7 +10,7 @@ import { AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './c
 import { localEndpoint, remoteEndpoint, socketAddress } from './sockaddr.ts';
 import { SocketConnection } from './socket-connection.ts';
 import { listenError, SocketListener } from './socket-listener.ts';
-import { type SocketOps, tcpOps } from './socket-ops.ts';
+import { applyOptions, type SocketOps, tcpOps } from './socket-ops.ts';
 
 /** Makes a row on raw sockets from the table of its protocol. */
 export function socketTransport(ops: SocketOps): Transport {
@@ -43,8 +43,9 @@ async function listen(
   try {
     ops.setReuseaddr(fd);
     ops.setNodelay(fd);
-    checkOption(options.priority === undefined ? 0 : ops.setPriority(fd, options.priority), where, 'its priority');
-    checkOption(options.tos === undefined ? 0 : ops.setTos(fd, options.tos), where, 'its type of service');
+    applyOptions(ops, fd, options, (errno, what) => {
+      throw systemError(errno, `cannot listen on ${where} with ${what}`);
+    });
     if (!socketAddress.pack(address!, options.port)) throw systemError('EADDRNOTAVAIL', `cannot listen on ${where}`);
     if (
       c.bind(fd, socketAddress.address, socketAddress.length) < 0 ||
@@ -57,10 +58,6 @@ async function listen(
     c.close(fd);
     throw error;
   }
-}
-
-function checkOption(errno: number, where: string, what: string): void {
-  if (errno !== 0) throw systemError(errno, `cannot listen on ${where} with ${what}`);
 }
 
 async function connect(ops: SocketOps, options: ConnectOptions): Promise<Connection> {
