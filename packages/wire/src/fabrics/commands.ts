@@ -1,4 +1,4 @@
-import { bits, cstring, layout, u8, u16, u32, u64, u64big, uuid, type ValueOf } from '../layout.ts';
+import { bits, cstring, layout, type Names, u8, u16, u32, u64, u64big, uuid, type ValueOf } from '../layout.ts';
 
 /** What all fabrics commands share (Base 2.1, 6): opcode 7Fh, the type in byte 4. */
 export const FabricsSqe = layout('Fabrics', 64, {
@@ -40,6 +40,10 @@ export const CONNECT_DATA_SIZE = 1024;
 /** cntlid of a Connect that asks for a new controller (dynamic controller model). */
 export const CNTLID_DYNAMIC = 0xffff;
 
+/** Property offsets (Base 2.1, 3.1.4). */
+export const Property = { CAP: 0x00, VS: 0x08, CC: 0x14, CSTS: 0x1c, NSSR: 0x20, CRTO: 0x68 } as const;
+export const PROPERTY_NAMES: Names = Object.fromEntries(Object.entries(Property).map(([name, value]) => [value, name]));
+
 /** Property Get and Set (Base 2.1, 6.5 and 6.6). attrib bits 2:0: 0 = 4 bytes, 1 = 8 bytes. */
 export const PropertySqe = layout('Property', 64, {
   opc: u8(0, { hex: true, initial: 0x7f }),
@@ -47,10 +51,7 @@ export const PropertySqe = layout('Property', 64, {
   cid: u16(2),
   fctype: u8(4),
   attrib: bits(40, 0, 3),
-  ofst: u32(44, { hex: true }),
+  ofst: u32(44, { hex: true, names: PROPERTY_NAMES }),
   value: u64big(48),
 });
 export type PropertySqe = ValueOf<typeof PropertySqe>;
-
-/** Property offsets (Base 2.1, 3.1.4). */
-export const Property = { CAP: 0x00, VS: 0x08, CC: 0x14, CSTS: 0x1c, NSSR: 0x20, CRTO: 0x68 } as const;
