@@ -6,6 +6,7 @@ import {
   emitC2HData,
   emitCapsuleResp,
   emitR2T,
+  FabricsType,
   Fes,
   Framer,
   H2CData,
@@ -644,7 +645,8 @@ export class QueuePair implements CommandQueue, PduSink {
       const size = hdgst ? 24 + DIGEST_SIZE : 24;
       const at = out.reserve(size);
       const flags = hdgst ? PduFlag.HDGSTF : 0;
-      emitCapsuleResp(out.arena.view, at, flags, size, dw0, dw1, this.#sqhd, slot.cid, status);
+      const sqhd = this.#sqFlowControl || !isConnect(slot) ? this.#sqhd : NO_SQ_FLOW_CONTROL;
+      emitCapsuleResp(out.arena.view, at, flags, size, dw0, dw1, sqhd, slot.cid, status);
       if (hdgst) this.#headerDigest(out, at, 24);
     }
     this.commandsCompleted++;
@@ -679,4 +681,11 @@ export class QueuePair implements CommandQueue, PduSink {
   #headerDigest(out: Outbox, at: number, hlen: number): void {
     out.arena.view.setUint32(at + hlen, crc32c(out.arena, at, hlen), true);
   }
+}
+
+/** SQHD of a Connect response that grants disabled SQ flow control (Base 2.1, 6.3). */
+const NO_SQ_FLOW_CONTROL = 0xffff;
+
+function isConnect(slot: Slot): boolean {
+  return slot.fabrics && slot.opcode === FabricsType.Connect;
 }

@@ -252,6 +252,8 @@ test('without SQ flow control a read ends with SUCCESS and no capsule; sqhd stay
   assert.equal((seen[0]!.values.flags as number) & PduFlag.SUCCESS, PduFlag.SUCCESS);
   peer.send(peer.capsule(2, 0x44, {}));
   assert.deepEqual([peer.poll()[0]!.values.sqhd, peer.seen[0]!.values.dw0], [0, 0x1234]);
+  peer.send(peer.capsule(3, 0x7f, { nsid: 1 })); // Connect: says that flow control is off
+  assert.equal(peer.poll()[0]!.values.sqhd, 0xffff);
 });
 
 test('HPDA aligns the data of C2HData', () => {
