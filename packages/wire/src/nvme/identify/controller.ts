@@ -139,6 +139,18 @@ export const IdentifyController = layout('IdentifyController', 4096, {
   maxdna: u128(544),
   maxcna: u32(560),
   oaqd: u32(564),
+  rhiri: u8(568),
+  hirt: u8(569),
+  cmmrtd: u16(570),
+  nmmrtd: u16(572),
+  minmrtg: u8(574),
+  maxmrtg: u8(575),
+  trattr: u8(576, { hex: true }),
+  mcudmq: u16(578),
+  mnsudmq: u16(580),
+  mcmr: u16(582),
+  nmcmr: u16(584),
+  mcdqpc: u16(586),
   subnqn: cstring(768, 256),
   // Fabrics
   /** Capsule sizes, in 16 bytes: SQE plus in-capsule data, CQE. */
@@ -171,7 +183,7 @@ export const Oacs = {
   DeviceSelfTest: 0x10,
 } as const;
 export const Lpa = { SmartPerNamespace: 1, CommandsSupportedAndEffects: 2, ExtendedData: 4, Telemetry: 8 } as const;
-/** anacap: bits 0-4 the states that are reported, 6: grpid of a namespace never changes, 7: nanagrpid is non-zero. */
+/** anacap: the states that are reported; a namespace stays in its group; Namespace Management can name a group. */
 export const Anacap = {
   Optimized: 1,
   NonOptimized: 2,
@@ -179,7 +191,7 @@ export const Anacap = {
   PersistentLoss: 8,
   Change: 0x10,
   GroupIdFixed: 0x40,
-  GroupIdOfNoNamespace: 0x80,
+  GroupIdManaged: 0x80,
 } as const;
 export const Oncs = {
   Compare: 0x1,
