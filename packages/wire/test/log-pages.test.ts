@@ -12,7 +12,11 @@ import {
   type DiscoveryEntry,
   discoveryLog,
   effectsLog,
+  Fid,
+  featureEffects,
+  IoCommandSetVector,
   IoOpcode,
+  Lid,
   lbaFormatIndex,
   namespaceDescriptors,
   namespaceList,
@@ -21,10 +25,13 @@ import {
   parseControllerList,
   parseDiscoveryLog,
   parseEffectsLog,
+  parseFeatureEffects,
   parseNamespaceDescriptors,
   parseNamespaceList,
+  parseSupportedLogPages,
+  supportedLogPages,
 } from '@nvbraid/wire';
-import { hex } from './vectors/hex.ts';
+import { bytesAt, hex } from './vectors/hex.ts';
 
 const SEED = Number(process.env.SEED ?? 20260404);
 const group = (grpid: number, state: AnaGroup['state'], ...nsids: number[]): AnaGroup => ({
@@ -101,6 +108,8 @@ test('parsers of what a peer sends never throw', (t) => {
     parseChangedNamespaces(random);
     parseEffectsLog(random);
     parseDiscoveryLog(random);
+    parseFeatureEffects(random);
+    parseSupportedLogPages(random);
   }
   assert.ok(understood > 100);
 });
@@ -151,6 +160,16 @@ test('commands supported and effects', () => {
   const { admin, io } = parseEffectsLog(page);
   assert.deepEqual([...admin.keys(), ...io.keys()], [AdminOpcode.Identify, IoOpcode.Write]);
   assert.equal(io.get(IoOpcode.Write)!.csp, 0x801);
+});
+
+test('supported log pages, features and command sets', () => {
+  const pages = supportedLogPages(new Map([[Lid.Ana, { lsupp: 1, ios: 1, lidsp: 0x102 }]]));
+  assert.deepEqual(pages, bytesAt(1024, { 48: '03 00 02 01' }));
+  assert.deepEqual(parseSupportedLogPages(pages), new Map([[12, { lsupp: 1, ios: 1, lidsp: 0x102 }]]));
+  const features = featureEffects(new Map([[Fid.NumberOfQueues, { fsupp: 1, ccc: 1, fsp: 2 }]]));
+  assert.deepEqual(features, bytesAt(1024, { 28: '11 00 20 00' }));
+  assert.deepEqual([...parseFeatureEffects(features).keys()], [7]);
+  assert.deepEqual(IoCommandSetVector.toBytes({ nvm: 1, zns: 1 }), hex('05 00*7'));
 });
 
 test('discovery log: what is there is read, however much of it was fetched', () => {
