@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '@nvbraid/base';
 import { describePdu, describeSqe, PduType } from '@nvbraid/wire';
-import { buildPdu, randomBytes, randomSettings, randomStream } from './streams.ts';
+import { buildPdu, concat, randomBytes, randomSettings, randomStream } from './streams.ts';
 import { PDU_VECTORS } from './vectors/pdus.ts';
 
 const SEED = Number(process.env.SEED ?? 20260303);
@@ -27,6 +27,11 @@ test('what is cut short or damaged is said', () => {
   data[3] = 200;
   assert.equal(describePdu(data), 'C2HData cccid=0 datao=0 datal=100 [pdo 200, beyond plen 124]');
   assert.equal(describePdu(data, 500, 24), 'nothing', 'outside the source');
+  const connect = PDU_VECTORS.find((vector) => vector.name === 'CapsuleCmd: Connect with its data')!;
+  assert.equal(
+    describePdu(concat([connect.header, connect.rest!]), 0, 600),
+    'CapsuleCmd cid=0 Connect qid=0 sqsize=32 kato=30000 (in-capsule 1024) cut short (600 of 1096 bytes)',
+  );
 });
 
 test('status 5 of a TermReq means something else from a host', () => {

@@ -166,6 +166,8 @@ test('text: padding, ends and bytes that are no text', () => {
   assert.equal(Everything.nqn.get(viewOf(all), 0), 'a'.repeat(40));
   all.fill(0xff, 84, 86);
   assert.equal(Everything.nqn.get(viewOf(all), 0), '\ufffd\ufffd' + 'a'.repeat(38));
+  // A byte order mark is text like any other.
+  assert.equal(Everything.nqn.get(viewOf(Everything.toBytes({ nqn: '\ufeffx' })), 0), '\ufeffx');
   // Memory that threads share.
   const shared = new DataView(new SharedArrayBuffer(Everything.size));
   Everything.emit(shared, 0, { nqn: 'shared' });
