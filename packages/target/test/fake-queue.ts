@@ -145,6 +145,7 @@ export class FakeQueue implements CommandQueue {
     if (status !== 0) request.complete(status);
     else {
       assert.ok(request.dataLength <= 1 << 20, 'admit bounds the data length');
+      if ((request.opcode & 3) === 1 && request.dataLength > 0) assert.ok(data !== null, 'data was asked for');
       this.commands.execute(request);
     }
     return request;
