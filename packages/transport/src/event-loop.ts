@@ -1,8 +1,18 @@
+import { isMainThread } from 'node:worker_threads';
 import { assert, Memory, NvbraidError, Ring } from '@nvbraid/base';
 import type { PollHandle } from 'koffi';
 import { EAGAIN, EINTR, systemError } from './errors.ts';
 import { addressOf, koffi, type Libc, libc } from './libc.ts';
-import { ATTACHED_ROUNDS, DEDICATED_ROUNDS, DEDICATED_WAIT_MS, EVENTS_MAX, RECEIVE_BYTES } from './limits.ts';
+import {
+  ATTACHED_ROUNDS,
+  ATTACHED_WAIT_MS,
+  DEDICATED_ROUNDS,
+  DEDICATED_WAIT_MS,
+  EVENTS_MAX,
+  PENDING_WAIT_MS,
+  RECEIVE_BYTES,
+} from './limits.ts';
+import { nodeLoopFd } from './node-loop.ts';
 
 export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
@@ -32,8 +42,8 @@ export interface Deferred {
 
 export interface DedicatedOptions {
   /**
-   * True while asynchronous JavaScript work of this thread is under way (callbacks of fs, native calls, promises): the
-   * loop then waits in Node's event loop instead of in a system call, so that the work can complete.
+   * True while asynchronous JavaScript work of this thread is under way (callbacks of fs, native calls, promises):
+   * Node's event loop then gets a turn after every batch, and waits are short.
    */
   pendingWork(): boolean;
   /** Another thread called `wake` once or more. */
@@ -42,16 +52,20 @@ export interface DedicatedOptions {
   afterBatch?(): void;
   /** From `createWakeFd`, owned by the caller; without it the loop makes and owns one. */
   wakeFd?: number;
-  /** Longest wait in one system call, in milliseconds; default 100. */
+  /** Longest wait in one system call, in milliseconds, and so the delay of timers; default 100. */
   waitMs?: number;
 }
 
 /**
- * The event loop of a thread's descriptors: one epoll instance, level-triggered, in one of two ways:
+ * The event loop of a thread's descriptors: one epoll instance, level-triggered. Either Node's event loop watches it, or
+ * it watches Node's:
  *
- * - attached (`attach`): Node's event loop watches the epoll descriptor; batches run as immediates, so that promises
- *   and ticks made by handlers run as after any other callback, and a thrown error is an uncaught exception.
- * - dedicated (`runDedicated`): for threads that do nothing else. The thread blocks in `epoll_wait`.
+ * - Attached on the main thread, Node's event loop watches the epoll descriptor. Batches run as immediates, so that
+ *   promises and ticks made by handlers run as after any other callback, and a thrown error is an uncaught exception.
+ * - Dedicated (`runDedicated`), the thread blocks in `epoll_wait`, with the descriptor of Node's event loop among those
+ *   it waits for. A turn of Node's loop is taken when it has something to do, and now and then.
+ * - Attached in a worker thread, the second way is taken as well, with short waits: a thread that is terminated while
+ *   a poll handle of koffi fires would take the whole process with it.
  */
 export class EventLoop {
   /** One `recv` of whatever connection of this thread fills it, and all of it is taken before the next one. */
@@ -68,13 +82,24 @@ export class EventLoop {
   readonly #generations: number[] = [];
   #generation = 0;
   #watched = 0;
-  #poll: PollHandle | null = null;
-  #referenced = false;
-  #dispatching = false;
-  #closed = false;
   readonly #deferred = new Ring<Deferred>();
   #deferredScheduled = false;
+  #dispatching = false;
+  #closed = false;
+
+  /** Node's loop watches this one. */
+  #poll: PollHandle | null = null;
+  #referenced = false;
   #batchScheduled = false;
+
+  /** This loop watches Node's. */
+  #driving = false;
+  #turnScheduled = false;
+  /** Turns of Node's loop to be taken before this one may block. */
+  #turnsDue = 0;
+  #nodeFd = -1;
+  #nodeReady = false;
+
   #dedicated: DedicatedOptions | null = null;
   #stopped: (() => void) | null = null;
   #wakeFd = -1;
@@ -100,7 +125,7 @@ export class EventLoop {
   add(fd: number, events: number, handler: FdHandler): void {
     this.#register(fd, events, handler);
     this.#watched++;
-    if (this.#dedicated === null) this.attach();
+    this.#arrange();
   }
 
   modify(fd: number, events: number): void {
@@ -111,7 +136,7 @@ export class EventLoop {
   remove(fd: number): void {
     this.#unregister(fd);
     this.#watched--;
-    this.#reference();
+    this.#arrange();
   }
 
   /** Runs `task` once the current batch is done, or soon when there is none. */
@@ -120,28 +145,17 @@ export class EventLoop {
     if (!this.#dispatching) this.#scheduleDeferred();
   }
 
-  /** Lets Node's event loop drive this one. The process stays alive while a descriptor is watched. */
-  attach(): void {
-    assert(!this.#closed, 'event loop is closed');
-    if (this.#poll === null) {
-      // The handle must stay referenced from here: koffi closes it when it is collected.
-      this.#poll = koffi().node.poll(this.#epfd, { readable: true }, this.#readable);
-      this.#referenced = true;
-    }
-    this.#reference();
-  }
-
   /**
    * Gives the thread to its descriptors. Returns at once; the loop begins in the next turn of Node's event loop, and
-   * the promise is fulfilled after `stop`. Node's event loop gets a turn at least every `waitMs`, so that messages and
-   * timers work, if late.
+   * the promise is fulfilled after `stop`.
    */
   runDedicated(options: DedicatedOptions): Promise<void> {
-    assert(this.#dedicated === null, 'event loop runs already');
+    assert(this.#dedicated === null && !this.#closed, 'event loop runs already');
+    this.#ownsWakeFd = options.wakeFd === undefined;
+    this.#wakeFd = options.wakeFd ?? createWakeFd();
+    this.#register(this.#wakeFd, EPOLLIN, this.#wakeHandler);
     this.#dedicated = options;
-    this.attach();
-    this.#watchWakeFd(options.wakeFd);
-    setImmediate(this.#turn);
+    this.#arrange();
     return new Promise((resolve) => {
       this.#stopped = resolve;
     });
@@ -151,8 +165,10 @@ export class EventLoop {
   stop(): void {
     if (this.#dedicated === null) return;
     this.#dedicated = null;
-    this.#unwatchWakeFd();
-    this.#reference();
+    this.#unregister(this.#wakeFd);
+    if (this.#ownsWakeFd) closeWakeFd(this.#wakeFd);
+    this.#wakeFd = -1;
+    this.#arrange();
     this.#stopped!();
     this.#stopped = null;
   }
@@ -168,8 +184,7 @@ export class EventLoop {
     this.stop();
     assert(this.#watched === 0, 'event loop closed with descriptors in use');
     this.#closed = true;
-    this.#poll?.close();
-    this.#poll = null;
+    this.#unpoll();
     this.libc.close(this.#epfd);
     if (current === this) current = null;
   }
@@ -201,13 +216,51 @@ export class EventLoop {
     if (result < 0) throw systemError(this.libc.errno(), `cannot watch descriptor ${fd}`);
   }
 
-  /** Keeps the process alive exactly while there is something to wait for. */
-  #reference(): void {
-    const wanted = this.#dedicated !== null || this.#watched > 0;
-    if (this.#poll === null || wanted === this.#referenced) return;
+  /** Sees to it that somebody drives this loop, and that the thread lives exactly while there is something to do. */
+  #arrange(): void {
+    const needed = this.#dedicated !== null || this.#watched > 0;
+    if (this.#dedicated === null && isMainThread) {
+      this.#stopDriving();
+      if (needed || this.#poll !== null) this.#pollReferenced(needed);
+    } else if (needed) {
+      this.#drive();
+    } else {
+      this.#stopDriving();
+    }
+  }
+
+  #pollReferenced(wanted: boolean): void {
+    if (this.#poll === null) {
+      // The handle must stay referenced from here: koffi closes it when it is collected.
+      this.#poll = koffi().node.poll(this.#epfd, { readable: true }, this.#readable);
+      this.#referenced = true;
+    }
+    if (wanted === this.#referenced) return;
     this.#referenced = wanted;
     if (wanted) this.#poll.ref();
     else this.#poll.unref();
+  }
+
+  #unpoll(): void {
+    this.#poll?.close();
+    this.#poll = null;
+  }
+
+  #drive(): void {
+    if (!this.#driving) {
+      this.#unpoll(); // two loops that watch each other would be a circle
+      this.#driving = true;
+      this.#nodeFd = nodeLoopFd();
+      if (this.#nodeFd >= 0) this.#register(this.#nodeFd, EPOLLIN, this.#nodeHandler);
+    }
+    this.#scheduleTurn();
+  }
+
+  #stopDriving(): void {
+    if (!this.#driving) return;
+    this.#driving = false;
+    if (this.#nodeFd >= 0) this.#unregister(this.#nodeFd);
+    this.#nodeFd = -1;
   }
 
   /** Takes one batch of events; answers how many there were. */
@@ -256,58 +309,76 @@ export class EventLoop {
   };
 
   readonly #readable = (): void => {
-    // A dedicated loop has an immediate armed already, which runs after this poll phase.
-    if (this.#batchScheduled || this.#dedicated !== null) return;
+    if (this.#batchScheduled) return;
     this.#batchScheduled = true;
     setImmediate(this.#runAttached);
   };
 
   readonly #runAttached = (): void => {
     this.#batchScheduled = false;
-    for (let round = 0; round < ATTACHED_ROUNDS && !this.#closed; round++) {
+    for (let round = 0; round < ATTACHED_ROUNDS && this.#poll !== null; round++) {
       if (this.#batch(0) === 0) break;
     }
   };
 
-  /** One turn of a dedicated loop, always as an immediate of Node's event loop. */
+  #scheduleTurn(): void {
+    if (this.#turnScheduled) return;
+    this.#turnScheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  /** The part of this loop in one turn of Node's. */
   readonly #turn = (): void => {
-    if (this.#dedicated === null) return;
-    let busy = true;
+    this.#turnScheduled = false;
+    if (!this.#driving) return;
     try {
-      busy = this.#spin(this.#dedicated);
+      this.#spin();
     } finally {
-      // An immediate without a reference runs after the next poll phase but does not keep that phase from waiting:
-      // completions and the epoll descriptor both end the wait.
-      const immediate = setImmediate(this.#turn);
-      if (busy) immediate.unref();
+      if (this.#driving) this.#scheduleTurn();
     }
   };
 
-  /** Runs batches until Node's event loop should have a turn; answers whether asynchronous work is pending. */
-  #spin(options: DedicatedOptions): boolean {
-    const waitMs = options.waitMs ?? DEDICATED_WAIT_MS;
-    for (let round = 0; round < DEDICATED_ROUNDS; round++) {
-      if (this.#deferred.length > 0) this.#runDeferred();
-      const pending = options.pendingWork();
-      const count = this.#batch(pending ? 0 : waitMs);
-      options.afterBatch?.();
-      if (pending || count === 0 || this.#woken || this.#dedicated === null) break;
+  /** Runs batches until Node's loop should have a turn. */
+  #spin(): void {
+    if (this.#turnsDue > 0) {
+      this.#turnsDue--;
+      this.#batch(0);
+      this.#dedicated?.afterBatch?.();
+      return;
     }
+    for (let round = 0; round < DEDICATED_ROUNDS && this.#driving; round++) {
+      if (this.#deferred.length > 0) this.#runDeferred();
+      const count = this.#batch(this.#waitMs());
+      this.#dedicated?.afterBatch?.();
+      if (count > 0 && (this.#nodeReady || this.#woken || this.#mayHaveStartedWork())) {
+        // The first turn runs what is ready; the second one lets Node's loop watch what that has started.
+        this.#turnsDue = 1;
+        break;
+      }
+      if (count === 0) break;
+    }
+    this.#nodeReady = false;
     this.#woken = false;
-    return this.#dedicated !== null && options.pendingWork();
   }
 
-  #watchWakeFd(given: number | undefined): void {
-    this.#ownsWakeFd = given === undefined;
-    this.#wakeFd = given ?? createWakeFd();
-    this.#register(this.#wakeFd, EPOLLIN, this.#wakeHandler);
+  #waitMs(): number {
+    const options = this.#dedicated;
+    if (options === null) return ATTACHED_WAIT_MS;
+    const waitMs = options.waitMs ?? DEDICATED_WAIT_MS;
+    if (!options.pendingWork()) return waitMs;
+    // Without Node's descriptor nothing but a turn shows whether the work is done.
+    return this.#nodeFd < 0 ? 0 : Math.min(PENDING_WAIT_MS, waitMs);
   }
 
-  #unwatchWakeFd(): void {
-    this.#unregister(this.#wakeFd);
-    if (this.#ownsWakeFd) closeWakeFd(this.#wakeFd);
-    this.#wakeFd = -1;
+  #mayHaveStartedWork(): boolean {
+    return this.#dedicated === null || this.#dedicated.pendingWork();
   }
+
+  readonly #nodeHandler: FdHandler = {
+    ready: () => {
+      this.#nodeReady = true;
+    },
+  };
 
   readonly #wakeHandler: FdHandler = {
     ready: () => {

@@ -21,8 +21,14 @@ export const ATTACHED_ROUNDS = 8;
 /** Batches that a dedicated loop runs before Node's own event loop gets a turn. */
 export const DEDICATED_ROUNDS = 256;
 
-/** Longest wait of a dedicated loop inside one system call: the delay of `worker.terminate()` and of timers. */
+/** Longest wait of a dedicated loop inside one system call, and so the delay of its thread's timers. */
 export const DEDICATED_WAIT_MS = 100;
+
+/** The same while asynchronous work is pending, should its completion not show in the descriptor of Node's loop. */
+export const PENDING_WAIT_MS = 2;
+
+/** The same for a loop that is attached in a worker thread. */
+export const ATTACHED_WAIT_MS = 10;
 
 /** Connections accepted per readiness event. */
 export const ACCEPT_MAX = 64;

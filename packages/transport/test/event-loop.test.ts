@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { type Connection, closeWakeFd, createWakeFd, currentEventLoop, EPOLLIN, tcp, wake } from '@nvbraid/transport';
 import { ended, link, Recorder, send, turns } from './harness.ts';
@@ -152,6 +154,12 @@ describe('event loop', { skip: tcp.unsupported() ?? false }, () => {
     await ended(a);
     closeWakeFd(reactor.wakeFd);
     await listener.close();
+  });
+
+  test('threads terminated in the middle of a flood end alone', () => {
+    const file = fileURLToPath(new URL('./fixtures/terminate.ts', import.meta.url));
+    const { status, stdout, stderr } = spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: 20_000 });
+    assert.deepEqual([status, stdout], [0, 'all terminated\n'], stderr);
   });
 
   test('a dedicated loop on this thread runs what is attached, gives Node its turns, and stops', async () => {
