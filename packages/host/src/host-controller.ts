@@ -384,7 +384,8 @@ export class HostController implements HostQueueOwner {
   #tryAgain(error: NvbraidError, delayMs: number): void {
     const atMs = this.#platform.clock.nowMs() + delayMs;
     if (!this.#is('connecting')) return;
-    if (atMs - this.#lostMs >= this.options.ctrlLossTmoMs) this.#move('giveUp', error);
+    const { ctrlLossTmoMs } = this.options;
+    if (ctrlLossTmoMs === 0 || atMs - this.#lostMs > ctrlLossTmoMs) this.#move('giveUp', error);
     else this.#timers.set(atMs, () => this.#connect());
   }
 

@@ -10,4 +10,5 @@ export * from './history.ts';
 export * from './host-controller.ts';
 export * from './host-latency.ts';
 export * from './host-namespace.ts';
+export * from './pair.ts';
 export * from './target.ts';
