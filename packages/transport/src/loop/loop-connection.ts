@@ -113,7 +113,7 @@ export class LoopConnection implements Connection {
     }
     if (this.#drainedDue) {
       this.#drainedDue = false;
-      this.#schedule();
+      if (this.#inbox.length > 0 || this.#finReceived) this.#schedule();
       if (!this.#ending) handler.drained();
       return;
     }
