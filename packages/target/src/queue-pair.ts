@@ -240,15 +240,17 @@ export class QueuePair implements CommandQueue, PduSink {
   /** Runs commands again that found no payload memory. */
   retryStarved(): void {
     if (this.state !== 'open') return;
+    const waiting = this.#waiting.length;
     this.#receiving = true;
-    for (let n = this.#waiting.length; n > 0 && this.state === 'open'; n--) {
+    for (let n = waiting; n > 0 && this.state === 'open'; n--) {
       const slot = this.#waiting.shift()!;
       if (slot.state === SlotState.WaitsForSlab) this.#requestData(slot);
       else if (slot.state === SlotState.Starved) this.#execute(slot);
     }
     this.#receiving = false;
     if (this.#waiting.length > 0) this.environment.starved(this);
-    this.#wantTransmit();
+    // Only progress is worth a turn: each turn ends with the next retry, so asking for one in vain would never end.
+    if (this.#waiting.length < waiting) this.#wantTransmit();
   }
 
   bind(qid: number, sqSize: number, sqFlowControl: boolean, commands: CommandSet): void {

@@ -406,9 +406,11 @@ test('writes and reads without payload memory wait and go on when slabs come bac
   assert.deepEqual(peer.poll(), []);
   assert.equal(peer.starvations, 1);
   peer.queue.retryStarved();
+  assert.equal(peer.wants, 0, 'a retry in vain asks for no turn: it would end in the next retry');
   assert.deepEqual(peer.poll(), []);
   peer.pool.give(blocker);
   peer.queue.retryStarved();
+  assert.equal(peer.wants, 1);
   assert.deepEqual(
     peer.poll().map((seen) => seen.type),
     [PduType.C2HData, PduType.CapsuleResp, PduType.R2T],
