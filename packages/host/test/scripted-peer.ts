@@ -39,7 +39,7 @@ const LAYOUTS: Record<number, Layout<any>> = {
 };
 
 /** Takes the host's byte stream apart. */
-class Listener implements PduSink {
+export class Listener implements PduSink {
   readonly seen: SeenPdu[] = [];
   readonly framer = new Framer('controller', this, { maxInCapsule: 1 << 20, maxData: 1 << 20 });
   #fields: Record<string, unknown> = {};
