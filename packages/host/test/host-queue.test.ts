@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Memory, NEVER } from '@nvbraid/base';
 import { HANDSHAKE_TIMEOUT_MS, HOST_QUEUE_STATES, RequestState } from '@nvbraid/host';
 import { Fes, PduFlag, PduType, Status } from '@nvbraid/wire';
+import { SlotTable } from '../src/slot-table.ts';
 import { flush, type PeerOptions, pattern, read, ScriptedPeer, write } from './scripted-peer.ts';
 
 const { LAST_PDU, SUCCESS } = PduFlag;
@@ -507,14 +508,18 @@ test('a command identifier is not given out again soon: a completion of a past c
   terminated(peer, Fes.InvalidPduHeaderField, 20);
 });
 
-test('FFFFh is never a command identifier', () => {
-  const peer = connected({ queueSize: 2 });
-  for (let i = 0; i < 70_000; i++) {
-    peer.queue.submit(flush());
-    peer.transmit();
-    const { cid } = peer.listener.seen.shift()!.sqe;
-    assert.notEqual(cid, 0xffff);
-    peer.resp(cid);
+test('FFFFh is never a command identifier, and every other one of a slot has its turn', () => {
+  for (const count of [1, 15, 127]) {
+    const table = new SlotTable(count, 1);
+    const seen = new Set<number>();
+    for (let i = 0; i < 70_000; i++) {
+      const slot = table.take(false, 0);
+      assert.notEqual(slot.cid, 0xffff);
+      assert.equal(table.find(slot.cid), slot);
+      seen.add(slot.cid);
+      table.give(slot);
+    }
+    assert.ok(seen.size >= 511, `${seen.size} identifiers of one slot among ${count}`);
   }
 });
 

@@ -18,6 +18,10 @@ interface Owed {
   open: number;
 }
 
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
 /**
  * A controller that serves the commands it has in random order and in random portions, cut into random pieces, while
  * the host submits and cancels at random.
@@ -66,7 +70,7 @@ function run(seed: number): void {
         const request = submitted.find((r) => r.state === 2 && r.cid === pdu.sqe.cid)!;
         const data = contents.get(request)!;
         const inCapsule = pdu.data.length > 0;
-        if (inCapsule) assert.deepEqual(pdu.data, data);
+        if (inCapsule) assert.ok(same(pdu.data, data));
         owed.push({
           cid: pdu.sqe.cid,
           request,
@@ -92,7 +96,7 @@ function run(seed: number): void {
 
   const complete = (entry: Owed): void => {
     owed.splice(owed.indexOf(entry), 1);
-    if (entry.request.transfer === Transfer.ToController) assert.deepEqual(entry.got, entry.data);
+    if (entry.request.transfer === Transfer.ToController) assert.ok(same(entry.got, entry.data));
     peer.resp(entry.cid);
   };
 
@@ -148,14 +152,14 @@ function run(seed: number): void {
     }
     assert.equal(request.status, 0);
     if (request.transfer !== Transfer.FromController) continue;
-    assert.deepEqual(bytes.slice(32, 32 + request.length), contents.get(request));
+    assert.ok(same(bytes.slice(32, 32 + request.length), contents.get(request)!));
     assert.ok(bytes.slice(0, 32).every((byte) => byte === 0) && bytes.slice(-32).every((byte) => byte === 0));
   }
 }
 
 test('any interleaving of data, R2Ts and completions: one completion each, the right bytes', (t) => {
   const first = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
-  const runs = process.env.SEED === undefined ? 40 : 1;
+  const runs = process.env.SEED === undefined ? 25 : 1;
   t.diagnostic(`SEED=${first}`);
   for (let seed = first; seed < first + runs; seed++) {
     try {
