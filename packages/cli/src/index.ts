@@ -1,1 +1,3 @@
-export {};
+export { COMMANDS } from './command-table.ts';
+export { main, run } from './main.ts';
+export { Terminal } from './terminal.ts';

@@ -4,6 +4,8 @@ import { BlockKind, emptyStamp, readStamp, SECTOR_BYTES, type Stamp, writeStamp 
 import { EventKind, EventLog } from './history/event-log.ts';
 import { limits } from './history/limits.ts';
 
+export { BlockKind, emptyStamp, readStamp, type Stamp, writeStamp } from './history/block-stamp.ts';
+
 export interface HistoryOptions {
   /** Bytes, a multiple of 512. */
   readonly blockSize: number;

@@ -109,6 +109,10 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
     return this.#core.options.hostnqn;
   }
 
+  get hostid(): string {
+    return this.#core.options.hostid;
+  }
+
   get cntlid(): number {
     return this.#core.cntlid;
   }

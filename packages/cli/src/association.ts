@@ -1,0 +1,70 @@
+import { Subtype } from '@nvbraid/wire';
+import { type ConnectOptions, discover, NvbraidError } from 'nvbraid';
+import type { AssociationValues } from './options.ts';
+
+/** Where a controller is. */
+export interface Address {
+  readonly transport: string;
+  readonly traddr: string;
+  readonly trsvcid: number;
+  readonly nqn: string;
+}
+
+type Given = Partial<AssociationValues> & {
+  readonly 'nr-io-queues'?: number;
+  readonly 'queue-size'?: number;
+  readonly 'disable-sqflow'?: boolean;
+  readonly 'reconnect-delay'?: number;
+  readonly 'ctrl-loss-tmo'?: number;
+};
+
+/** Our options as the library spells them; what was not given is left to the library. */
+export function connectOptions(given: Given): Omit<ConnectOptions, 'traddr' | 'nqn'> {
+  const entries: [keyof ConnectOptions, unknown][] = [
+    ['hostnqn', given.hostnqn],
+    ['hostid', given.hostid],
+    ['hostTraddr', given['host-traddr']],
+    ['hostIface', given['host-iface']],
+    ['tos', given.tos],
+    ['keepAliveTmo', given['keep-alive-tmo']],
+    ['hdrDigest', given['hdr-digest']],
+    ['dataDigest', given['data-digest']],
+    ['nrIoQueues', given['nr-io-queues']],
+    ['queueSize', given['queue-size']],
+    ['disableSqflow', given['disable-sqflow']],
+    ['reconnectDelay', given['reconnect-delay']],
+    ['ctrlLossTmo', given['ctrl-loss-tmo']],
+  ];
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+}
+
+/**
+ * The only subsystem that the target at this address tells about.
+ * @throws NvbraidError ENOENT when there is none, EINVAL when there are several
+ */
+export async function onlySubsystem(
+  address: Omit<Address, 'nqn'>,
+  given: Given,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const { records } = await discover({
+    ...connectOptions(given),
+    ...address,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const nqns = [...new Set(records.filter((record) => record.subtype === Subtype.Nvme).map((record) => record.subnqn))];
+  const where = formatAddress(address.traddr, address.trsvcid);
+  if (nqns.length === 1) return nqns[0]!;
+  if (nqns.length === 0) throw new NvbraidError('ENOENT', `${where} tells about no subsystem; name one with -n`);
+  throw new NvbraidError('EINVAL', `${where} has several subsystems (${nqns.join(', ')}); choose one with -n`);
+}
+
+/** `127.0.0.1:4420`, `[::1]:4420` */
+export function formatAddress(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** What a person types on a Linux machine to connect to `nqn`. */
+export function nvmeConnectLine(traddr: string, trsvcid: number, nqn: string): string {
+  return `nvme connect -t tcp -a ${traddr} -s ${trsvcid} -n ${nqn}`;
+}

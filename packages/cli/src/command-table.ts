@@ -1,0 +1,32 @@
+import type { Command } from './command.ts';
+import { bench } from './commands/bench.ts';
+import { completion } from './commands/completion.ts';
+import { connect } from './commands/connect.ts';
+import { demo } from './commands/demo.ts';
+import { disconnect } from './commands/disconnect.ts';
+import { discover } from './commands/discover.ts';
+import { idCtrl } from './commands/id-ctrl.ts';
+import { idNs } from './commands/id-ns.ts';
+import { list } from './commands/list.ts';
+import { read } from './commands/read.ts';
+import { serve } from './commands/serve.ts';
+import { write } from './commands/write.ts';
+
+/** The commands by what they are for, as the help shows them. Parsing, help and completion are made of this table. */
+export const COMMAND_GROUPS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
+  { title: 'Target', commands: [serve, demo] },
+  { title: 'Host', commands: [discover, connect, disconnect, list] },
+  { title: 'Controller and namespace', commands: [idCtrl, idNs, read, write] },
+  { title: 'Tools', commands: [bench, completion] },
+];
+
+export const COMMANDS: readonly Command[] = COMMAND_GROUPS.flatMap((group) => group.commands);
+
+/** `id ctrl` is another spelling of `id-ctrl`. @returns null when there is no such command */
+export function findCommand(words: readonly string[]): { command: Command; rest: readonly string[] } | null {
+  const [first, second] = words;
+  const one = COMMANDS.find((command) => command.name === first);
+  if (one !== undefined) return { command: one, rest: words.slice(1) };
+  const two = COMMANDS.find((command) => command.name === `${first}-${second}`);
+  return two === undefined ? null : { command: two, rest: words.slice(2) };
+}

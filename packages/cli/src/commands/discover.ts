@@ -1,0 +1,69 @@
+import { ADRFAM_NAMES, EFLAGS_NAMES, SECTYPE_NAMES, SUBTYPE_NAMES, TREQ_NAMES, TRTYPE_NAMES } from '@nvbraid/wire';
+import { type DiscoveryLogEntry, discover as discoverLog } from 'nvbraid';
+import { connectOptions } from '../association.ts';
+import { command } from '../command.ts';
+import { addressOptions, associationOptions, outputOptions } from '../options.ts';
+import { StopSignal } from '../stop-signal.ts';
+import { UsageError } from '../usage-error.ts';
+
+const { nqn, ...address } = addressOptions;
+
+export const discover = command({
+  name: 'discover',
+  summary: 'Ask a discovery controller which subsystems there are',
+  description: [
+    'Connects to the discovery subsystem, reads its log and disconnects. Every port of nvbraid serve answers, not only 8009.',
+  ],
+  options: {
+    ...address,
+    nqn: { ...nqn, help: 'Discovery subsystem; else the well-known one' },
+    ...associationOptions,
+    ...outputOptions,
+  },
+  examples: [
+    { line: 'nvbraid discover -a 192.168.0.7', help: 'the target on port 8009 of another machine' },
+    { line: 'nvbraid discover -a 127.0.0.1 -s 4420 -o json', help: 'by an I/O port, for a script' },
+  ],
+  async run({ options, given, terminal }) {
+    const { transport, traddr, trsvcid = 8009 } = options;
+    if (traddr === undefined) throw new UsageError('-a is missing: the address of the target');
+    using stop = new StopSignal();
+    const { 'keep-alive-tmo': keepAlive, ...association } = options;
+    const { genctr, records } = await discoverLog({
+      ...connectOptions(given.has('keep-alive-tmo') ? { ...association, 'keep-alive-tmo': keepAlive } : association),
+      transport,
+      traddr,
+      trsvcid,
+      ...(options.nqn === undefined ? {} : { nqn: options.nqn }),
+      signal: stop.signal,
+    });
+    const entries = records.map(entryFields);
+    if (options['output-format'] === 'json') {
+      terminal.json({ genctr, records: entries });
+      return 0;
+    }
+    terminal.line(`\nDiscovery Log Number of Records ${records.length}, Generation counter ${genctr}`);
+    entries.forEach((entry, i) => {
+      terminal.line(terminal.style('bold', `=====Discovery Log Entry ${i}======`));
+      for (const [name, value] of Object.entries(entry)) terminal.line(`${`${name}:`.padEnd(9)}${value}`);
+    });
+    return 0;
+  },
+});
+
+/** The fields that nvme-cli shows, in its order and with its words. */
+function entryFields(entry: DiscoveryLogEntry): Record<string, string | number> {
+  const named = (names: Readonly<Record<number, string>>, value: number): string => names[value] ?? String(value);
+  return {
+    trtype: named(TRTYPE_NAMES, entry.trtype),
+    adrfam: named(ADRFAM_NAMES, entry.adrfam),
+    subtype: named(SUBTYPE_NAMES, entry.subtype),
+    treq: named(TREQ_NAMES, entry.treq),
+    portid: entry.portid,
+    trsvcid: entry.trsvcid,
+    subnqn: entry.subnqn,
+    traddr: entry.traddr,
+    eflags: named(EFLAGS_NAMES, entry.eflags),
+    sectype: named(SECTYPE_NAMES, entry.tsas[0] ?? 0),
+  };
+}

@@ -1,0 +1,169 @@
+import { ControlClient, runningProcesses } from '@nvbraid/manage';
+import { formatAddress } from '../association.ts';
+import { command } from '../command.ts';
+import { outputOptions, processOptions, verboseOption } from '../options.ts';
+import { processStatus } from '../process-session.ts';
+import { formatDuration, formatSize } from '../size.ts';
+import type { ConnectStatus, ProcessStatus, ServeStatus } from '../status.ts';
+import { type Column, table } from '../table.ts';
+import type { Terminal } from '../terminal.ts';
+
+const { socket } = processOptions;
+
+export const list = command({
+  name: 'list',
+  summary: 'List the nvbraid processes that run here, and their namespaces',
+  description: [
+    'Asks every process that has a control socket: what nvbraid serve serves, what nvbraid connect is connected to.',
+    'With -o json the connected namespaces stand under Devices as nvme-cli prints them, and what is served under Targets.',
+  ],
+  options: {
+    socket: { ...socket, help: 'Control socket of the only process to list' },
+    ...outputOptions,
+    ...verboseOption,
+  },
+  examples: [{ line: 'nvbraid list -o json', help: 'for a script' }],
+  async run({ options, terminal }) {
+    const statuses = await allStatuses(options.socket, terminal);
+    if (options['output-format'] === 'json') terminal.json(asJson(statuses));
+    else if (statuses.length === 0) terminal.note('No nvbraid process is running here.');
+    else print(statuses, options.verbose > 0, terminal);
+    return 0;
+  },
+});
+
+interface Found {
+  readonly socket: string;
+  readonly status: ProcessStatus;
+}
+
+async function allStatuses(only: string | undefined, terminal: Terminal): Promise<Found[]> {
+  if (only !== undefined) return [{ socket: only, status: await statusOf(only) }];
+  const found: Found[] = [];
+  for (const process of await runningProcesses()) {
+    try {
+      found.push({ socket: process.socket, status: await statusOf(process.socket) });
+    } catch (error) {
+      // It may have ended since; a process that hangs must not hide the others.
+      terminal.note(`nvbraid list: process ${process.pid} does not answer: ${(error as Error).message}`);
+    }
+  }
+  return found;
+}
+
+async function statusOf(path: string): Promise<ProcessStatus> {
+  const client = await ControlClient.connect(path);
+  try {
+    return await processStatus(client);
+  } finally {
+    client.close();
+  }
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'PID', right: true },
+  { title: 'Role' },
+  { title: 'Subsystem' },
+  { title: 'NSID', right: true },
+  { title: 'Size', right: true },
+  { title: 'Format', right: true },
+  { title: 'Address' },
+  { title: 'State' },
+];
+
+function print(statuses: readonly Found[], verbose: boolean, terminal: Terminal): void {
+  const rows = statuses.flatMap(({ status }) => (status.role === 'serve' ? serveRows(status) : connectRows(status)));
+  for (const text of table(COLUMNS, rows)) terminal.line(text);
+  if (!verbose) return;
+  for (const { socket, status } of statuses) {
+    terminal.line();
+    terminal.line(
+      `process ${status.pid}: nvbraid ${status.role} ${status.version}, up ${formatDuration(status.uptimeSeconds * 1000)}`,
+    );
+    terminal.line(`  socket   ${socket}`);
+    if (status.role === 'connect') {
+      terminal.line(`  host     ${status.hostnqn} (${status.hostid})`);
+      terminal.line(`  queues   ${status.nrIoQueues} of ${status.queueSize} entries, controller ${status.cntlid}`);
+    } else {
+      for (const subsystem of status.subsystems) {
+        for (const namespace of subsystem.namespaces) {
+          terminal.line(`  nsid ${namespace.nsid}   ${namespace.device}, uuid ${namespace.uuid}`);
+        }
+      }
+    }
+    const counts = Object.entries(status.stats).filter(([, value]) => typeof value === 'number');
+    terminal.line(`  counters ${counts.map(([name, value]) => `${name} ${value}`).join(', ')}`);
+  }
+}
+
+function serveRows(status: ServeStatus): string[][] {
+  return status.subsystems.flatMap((subsystem) => {
+    const addresses = status.ports
+      .filter((port) => port.nqns.includes(subsystem.nqn))
+      .map((port) => formatAddress(port.traddr, port.trsvcid));
+    return rowsOf(
+      status,
+      subsystem.nqn,
+      subsystem.namespaces,
+      addresses.join(' '),
+      `${status.stats.controllers} controllers`,
+    );
+  });
+}
+
+function connectRows(status: ConnectStatus): string[][] {
+  const { traddr, trsvcid, nqn } = status.address;
+  return rowsOf(status, nqn, status.namespaces, formatAddress(traddr, trsvcid), status.state);
+}
+
+function rowsOf(
+  status: ProcessStatus,
+  nqn: string,
+  namespaces: readonly { nsid: number; blockSize: number; blockCount: number; readOnly: boolean }[],
+  address: string,
+  state: string,
+): string[][] {
+  const head = [String(status.pid), status.role, nqn];
+  if (namespaces.length === 0) return [[...head, '-', '-', '-', address, state]];
+  return namespaces.map(({ nsid, blockSize, blockCount, readOnly }) => [
+    ...head,
+    String(nsid),
+    formatSize(blockSize * blockCount),
+    `${formatSize(blockSize)}${readOnly ? ' ro' : ''}`,
+    address,
+    state,
+  ]);
+}
+
+function asJson(statuses: readonly Found[]): object {
+  const devices: object[] = [];
+  const targets: object[] = [];
+  for (const { socket, status } of statuses) {
+    if (status.role === 'serve') {
+      targets.push({ Socket: socket, ...status });
+      continue;
+    }
+    for (const { nsid, blockSize, blockCount, readOnly, uuid } of status.namespaces) {
+      devices.push({
+        NameSpace: nsid,
+        Socket: socket,
+        PID: status.pid,
+        Firmware: status.firmware,
+        ModelNumber: status.model,
+        SerialNumber: status.serial,
+        SubsystemNQN: status.address.nqn,
+        Transport: status.address.transport,
+        Address: `traddr=${status.address.traddr},trsvcid=${status.address.trsvcid}`,
+        State: status.state,
+        Cntlid: status.cntlid,
+        HostNQN: status.hostnqn,
+        UUID: uuid,
+        ReadOnly: readOnly,
+        MaximumLBA: blockCount,
+        PhysicalSize: blockCount * blockSize,
+        SectorSize: blockSize,
+      });
+    }
+  }
+  return { Devices: devices, Targets: targets };
+}

@@ -1,0 +1,139 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { basename } from 'node:path';
+import { createTarget, NvbraidError, type Target, type TargetPort } from 'nvbraid';
+import { command } from '../command.ts';
+import { type ChosenDevice, chooseFile, chooseMemory, DEFAULT_SIZE } from '../device-choice.ts';
+import { listenForDiscovery, listenForIo } from '../listening.ts';
+import { listenOptions, outputOptions, ownSocketOptions } from '../options.ts';
+import { ServeRun } from '../serve-run.ts';
+import { formatSize } from '../size.ts';
+import { StopSignal } from '../stop-signal.ts';
+import { UsageError } from '../usage-error.ts';
+
+const SIZE_MAX = Number.MAX_SAFE_INTEGER;
+export const REACTORS_MAX = 64;
+const NAMESPACES_MAX = 128;
+
+export const serve = command({
+  name: 'serve',
+  summary: 'Serve files, block devices or memory as NVMe namespaces',
+  description: [
+    'Each FILE becomes a namespace of one subsystem, numbered from 1 on. A file that exists is served as it is; one that does not is made, sparse, when --size is given. Without FILE the namespace is in memory and gone when the command ends.',
+    'Also answers discovery, on port 8009 too where that is free. Ctrl-C or SIGTERM ends all associations, makes everything stable and stops; a second one stops at once.',
+    'Anybody who can reach the address can read and write. The default address is this machine only; use --allow-host to name the hosts that may connect.',
+  ],
+  options: {
+    ...listenOptions,
+    nqn: { type: 'text', short: 'n', value: 'NQN', help: 'Subsystem NQN (default: made of host name and file name)' },
+    size: {
+      type: 'size',
+      value: 'BYTES',
+      min: 512,
+      max: SIZE_MAX,
+      help: `Size of a file that is made, or of the memory (default for memory: ${formatSize(DEFAULT_SIZE)})`,
+    },
+    'block-size': {
+      type: 'size',
+      value: 'BYTES',
+      min: 512,
+      max: 65536,
+      help: 'Logical block size (default: 512 for files, unless they hold a GPT for 4096; 4096 for memory)',
+    },
+    'read-only': { type: 'flag', help: 'Refuse writes' },
+    memory: { type: 'flag', help: 'Serve memory: the same as no FILE' },
+    reactors: {
+      type: 'number',
+      value: 'NUMBER',
+      min: 0,
+      max: REACTORS_MAX,
+      help: 'Threads that run I/O queues; 0 runs them on the main thread (default: 1, with -t net 0)',
+    },
+    'allow-host': { type: 'list', value: 'NQN', help: 'Host that may connect; without this option any host may' },
+    serial: { type: 'text', value: 'TEXT', help: 'Serial number, at most 20 characters (default: made of the NQN)' },
+    'no-discovery': { type: 'flag', help: 'Do not listen on port 8009' },
+    ...ownSocketOptions,
+    ...outputOptions,
+  },
+  operands: { value: 'FILE', help: 'Image file or block device', min: 0, max: NAMESPACES_MAX, completes: 'file' },
+  examples: [
+    { line: 'nvbraid serve disk.img', help: 'an image, e.g. made by mkfs.ext4, for this machine' },
+    { line: 'nvbraid serve new.img --size 10GiB -a 0.0.0.0', help: 'a new image of 10 GiB, for other machines' },
+    { line: 'nvbraid serve --memory --size 4GiB --reactors 2', help: 'memory, with two threads' },
+    { line: 'nvbraid serve /dev/sdb --read-only', help: 'a whole disk, read-only' },
+  ],
+  async run({ options, operands, terminal }) {
+    if (options.memory && operands.length > 0) throw new UsageError('--memory and FILE exclude each other');
+    if (options.memory && options['read-only']) throw new UsageError('--memory and --read-only exclude each other');
+    checkBlockSize(options['block-size']);
+    const reactors = options.reactors ?? (options.transport === 'tcp' ? 1 : 0);
+    if (reactors > 0 && options.transport !== 'tcp') {
+      throw new UsageError(`-t ${options.transport} works with --reactors 0 only`);
+    }
+    const json = options['output-format'] === 'json';
+    using stop = new StopSignal(() => {
+      if (!json) terminal.note('stopping; once more stops at once');
+    });
+    const wishes = { size: options.size, blockSize: options['block-size'], readOnly: options['read-only'] };
+    const devices =
+      operands.length === 0
+        ? [chooseMemory(wishes)]
+        : await Promise.all(operands.map((path) => chooseFile(path, wishes)));
+    const nqn = options.nqn ?? defaultNqn(operands[0]);
+    const target = await createTarget({ reactors });
+    let run: ServeRun | null = null;
+    try {
+      target.addSubsystem({
+        nqn,
+        ...(options.serial === undefined ? {} : { serial: options.serial }),
+        ...(options['allow-host'].length === 0 ? {} : { allowAnyHost: false, allowedHosts: options['allow-host'] }),
+      });
+      for (const device of devices) await addNamespace(target, nqn, device, options['read-only']);
+      const io = await listenForIo(target, options, nqn);
+      const discovery = options['no-discovery']
+        ? `on port ${io.port} alone`
+        : await listenForDiscovery(target, options, io);
+      const ports: TargetPort[] = typeof discovery === 'string' || discovery === io ? [io] : [io, discovery];
+      const noDiscovery = typeof discovery === 'string' ? discovery : discovery === io ? `on port ${io.port}` : null;
+      run = new ServeRun({ target, nqn, devices, ports, noDiscovery }, terminal, json);
+      await run.run(options.socket, stop);
+    } finally {
+      await target.close();
+    }
+    run.summary();
+    return 0;
+  },
+});
+
+function checkBlockSize(blockSize: number | undefined): void {
+  if (blockSize === undefined || (blockSize & (blockSize - 1)) === 0) return;
+  throw new UsageError(`--block-size: ${blockSize} is not a power of two`);
+}
+
+/** Puts a device into service. @throws NvbraidError with a way out where there is one */
+export async function addNamespace(
+  target: Target,
+  nqn: string,
+  device: ChosenDevice,
+  readOnly: boolean,
+): Promise<number> {
+  try {
+    return await target.addNamespace(nqn, {
+      device: device.spec,
+      // What is in memory is new each time: hosts must not take it for what was there before.
+      ...(device.name === 'memory' ? { uuid: randomUUID() } : {}),
+    });
+  } catch (error) {
+    if (error instanceof NvbraidError && error.code === 'EACCES' && !readOnly && !device.made) {
+      throw new NvbraidError('EACCES', `${error.message}; --read-only needs no permission to write`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** `nqn.2026-01.io.nvbraid:HOST:FILE`: the same after a restart, another one on another machine. */
+export function defaultNqn(path: string | undefined): string {
+  const plain = (text: string): string => text.replace(/[^a-zA-Z0-9.-]+/g, '-').slice(0, 64) || 'x';
+  const stem = path === undefined ? 'memory' : basename(path).replace(/(?<=.)\.[^.]*$/, '');
+  return `nqn.2026-01.io.nvbraid:${plain(hostname())}:${plain(stem)}`;
+}

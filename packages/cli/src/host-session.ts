@@ -1,0 +1,67 @@
+import { connect, type HostController } from 'nvbraid';
+import { type Address, connectOptions, formatAddress } from './association.ts';
+import { type Session, type SessionNamespace, uuidOf } from './session.ts';
+
+type Given = Parameters<typeof connectOptions>[0];
+
+/** A session over an association of our own, ended with the session. */
+export class HostSession implements Session {
+  readonly where: string;
+  readonly #controller: HostController;
+
+  private constructor(where: string, controller: HostController) {
+    this.where = where;
+    this.#controller = controller;
+  }
+
+  /** A lost controller is not waited for: the command fails instead. */
+  static async open(address: Address, given: Given, signal: AbortSignal | undefined): Promise<HostSession> {
+    const controller = await connect({
+      ...connectOptions(given),
+      ...address,
+      ctrlLossTmo: 0,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return new HostSession(formatAddress(address.traddr, address.trsvcid), controller);
+  }
+
+  get namespaces(): readonly SessionNamespace[] {
+    return describeNamespaces(this.#controller);
+  }
+
+  async identifyController(): Promise<Uint8Array> {
+    return this.#controller.identifyBytes;
+  }
+
+  identifyNamespace(nsid: number): Promise<Uint8Array> {
+    return this.#controller.identifyRaw(0, nsid);
+  }
+
+  read(nsid: number, slba: number, buffer: Uint8Array): Promise<void> {
+    return this.#controller.namespace(nsid).read(slba, buffer);
+  }
+
+  write(nsid: number, slba: number, buffer: Uint8Array, fua: boolean): Promise<void> {
+    return this.#controller.namespace(nsid).write(slba, buffer, { fua });
+  }
+
+  flush(nsid: number): Promise<void> {
+    return this.#controller.namespace(nsid).flush();
+  }
+
+  close(): Promise<void> {
+    return this.#controller.disconnect();
+  }
+}
+
+export function describeNamespaces(controller: HostController): SessionNamespace[] {
+  return [...controller.namespaces.values()]
+    .map((namespace) => ({
+      nsid: namespace.nsid,
+      blockSize: namespace.blockSize,
+      blockCount: namespace.blockCount,
+      readOnly: namespace.readOnly,
+      uuid: uuidOf(namespace.descriptors),
+    }))
+    .sort((a, b) => a.nsid - b.nsid);
+}

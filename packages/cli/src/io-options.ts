@@ -1,0 +1,73 @@
+import type { Options, Values } from './command.ts';
+import { namespaceOption, outputOptions, sessionOptions } from './options.ts';
+import type { SessionNamespace } from './session.ts';
+import { plural } from './size.ts';
+import { UsageError } from './usage-error.ts';
+
+/** Options of `read` and `write`. */
+export const ioOptions = {
+  ...namespaceOption,
+  'start-block': {
+    type: 'number',
+    value: 'LBA',
+    aliases: ['slba'],
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    default: 0,
+    help: 'First block',
+  },
+  'block-count': {
+    type: 'number',
+    short: 'c',
+    value: 'NUMBER',
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    help: 'Blocks, one less than their number as in nvme-cli: 0 is one block',
+  },
+  'data-size': {
+    type: 'size',
+    short: 'z',
+    value: 'BYTES',
+    min: 1,
+    max: Number.MAX_SAFE_INTEGER,
+    help: 'Bytes, instead of --block-count',
+  },
+  data: {
+    type: 'text',
+    short: 'd',
+    value: 'FILE',
+    completes: 'file',
+    help: 'File; - or none for standard input or output',
+  },
+  ...sessionOptions,
+  ...outputOptions,
+} as const satisfies Options;
+
+export type IoValues = Values<typeof ioOptions>;
+
+/** Bytes that the options ask for; null when they leave it open. @throws UsageError */
+export function requestedBytes(options: IoValues, blockSize: number): number | null {
+  const blocks = options['block-count'];
+  const bytes = options['data-size'];
+  if (blocks !== undefined && bytes !== undefined && (blocks + 1) * blockSize !== bytes) {
+    throw new UsageError(
+      `--block-count ${blocks} means ${(blocks + 1) * blockSize} bytes, --data-size ${bytes}: give one of them`,
+    );
+  }
+  if (blocks !== undefined) return (blocks + 1) * blockSize;
+  return bytes ?? null;
+}
+
+/** @throws UsageError when the range is not whole blocks inside the namespace */
+export function checkRange(namespace: SessionNamespace, slba: number, bytes: number): void {
+  const { blockSize, blockCount, nsid } = namespace;
+  if (bytes % blockSize !== 0) {
+    throw new UsageError(`${bytes} bytes are not a multiple of the block size ${blockSize} of namespace ${nsid}`);
+  }
+  const blocks = bytes / blockSize;
+  if (slba + blocks > blockCount) {
+    throw new UsageError(
+      `${plural(blocks, 'block')} from block ${slba} on reach beyond the end of namespace ${nsid}, which has ${plural(blockCount, 'block')}`,
+    );
+  }
+}

@@ -1,0 +1,60 @@
+import { type ControlClient, isObject, type Params } from '@nvbraid/manage';
+import { NvbraidError } from 'nvbraid';
+import type { Session, SessionNamespace } from './session.ts';
+import type { ConnectStatus, ProcessStatus } from './status.ts';
+
+/** A session by the control socket of a running `nvbraid connect`. */
+export class ProcessSession implements Session {
+  readonly where: string;
+  readonly #client: ControlClient;
+  readonly #status: ConnectStatus;
+
+  constructor(client: ControlClient, status: ConnectStatus) {
+    this.where = `${status.address.nqn} (connected by process ${status.pid})`;
+    this.#client = client;
+    this.#status = status;
+  }
+
+  get namespaces(): readonly SessionNamespace[] {
+    return this.#status.namespaces;
+  }
+
+  identifyController(): Promise<Uint8Array> {
+    return this.#data('identify', { cns: 1, nsid: 0 }, 4096);
+  }
+
+  identifyNamespace(nsid: number): Promise<Uint8Array> {
+    return this.#data('identify', { cns: 0, nsid }, 4096);
+  }
+
+  async read(nsid: number, slba: number, buffer: Uint8Array): Promise<void> {
+    buffer.set(await this.#data('read', { nsid, slba, bytes: buffer.length }, buffer.length));
+  }
+
+  async write(nsid: number, slba: number, buffer: Uint8Array, fua: boolean): Promise<void> {
+    await this.#client.call('write', { nsid, slba, fua, data: Buffer.from(buffer).toString('base64') });
+  }
+
+  async flush(nsid: number): Promise<void> {
+    await this.#client.call('flush', { nsid });
+  }
+
+  async close(): Promise<void> {
+    this.#client.close();
+  }
+
+  async #data(method: string, params: Params, length: number): Promise<Uint8Array> {
+    const result = await this.#client.call(method, params);
+    const data = isObject(result) && typeof result.data === 'string' ? Buffer.from(result.data, 'base64') : null;
+    if (data?.length === length) return data;
+    throw new NvbraidError('EPROTO', `${method}: process ${this.#status.pid} answered with the wrong amount of data`);
+  }
+}
+
+/** Asks a process what it is. @throws NvbraidError */
+export async function processStatus(client: ControlClient): Promise<ProcessStatus> {
+  const status = await client.call('status', {}, { timeoutMs: 5000 });
+  if (isObject(status) && (status.role === 'serve' || status.role === 'connect'))
+    return status as unknown as ProcessStatus;
+  throw new NvbraidError('EPROTO', `${client.path} belongs to something else than nvbraid serve or connect`);
+}

@@ -1,0 +1,32 @@
+import type { NamespaceIds } from '@nvbraid/wire';
+
+/** What `id-ctrl`, `id-ns`, `read` and `write` need, whether by an association of their own or by another process. */
+export interface Session {
+  /** Who is at the other end, for messages. */
+  readonly where: string;
+  readonly namespaces: readonly SessionNamespace[];
+  /** The 4096 bytes of Identify Controller. */
+  identifyController(): Promise<Uint8Array>;
+  /** The 4096 bytes of Identify Namespace. */
+  identifyNamespace(nsid: number): Promise<Uint8Array>;
+  /** Fills the buffer, which is not longer than `chunkBytes`. */
+  read(nsid: number, slba: number, buffer: Uint8Array): Promise<void>;
+  write(nsid: number, slba: number, buffer: Uint8Array, fua: boolean): Promise<void>;
+  flush(nsid: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface SessionNamespace {
+  readonly nsid: number;
+  readonly blockSize: number;
+  readonly blockCount: number;
+  readonly readOnly: boolean;
+  readonly uuid: string | null;
+}
+
+/** Bytes of one read or write of a session. */
+export const CHUNK_BYTES = 1024 * 1024;
+
+export function uuidOf(ids: NamespaceIds): string | null {
+  return ids.uuid ?? null;
+}
