@@ -1,4 +1,4 @@
-import { AdminOpcode, AsyncEventBit, Cns, type CommandEffects, IoOpcode, Lid, Scope } from '@nvbraid/wire';
+import { AdminOpcode, AsyncEventBit, Cns, type CommandEffects, IoOpcode, Lid } from '@nvbraid/wire';
 import { IO_FEATURES } from './admin/feature-table.ts';
 import { getFeatures, setFeatures } from './admin/features.ts';
 import { getLogPage } from './admin/get-log-page.ts';
@@ -31,8 +31,9 @@ import type { ControllerKind } from './controller-kind.ts';
 /** Critical warnings of the SMART log: bits 5:0 of the Asynchronous Event Configuration. */
 const SMART_WARNINGS = 0x3f;
 
-const READS: Partial<CommandEffects> = { csupp: 1, csp: Scope.Namespace };
-const WRITES: Partial<CommandEffects> = { csupp: 1, lbcc: 1, csp: Scope.Namespace };
+// The scope of I/O commands is left unsaid (csp 0): Linux warns about "unusual effects" when it is told.
+const READS: Partial<CommandEffects> = { csupp: 1 };
+const WRITES: Partial<CommandEffects> = { csupp: 1, lbcc: 1 };
 
 /** The I/O controller of a subsystem (Base 2.1, 3.1.3.2). */
 export const IO_KIND: ControllerKind = {

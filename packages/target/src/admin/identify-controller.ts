@@ -26,7 +26,7 @@ import {
 import { VERSION } from '../properties.ts';
 import { IN_CAPSULE_BYTES, MAX_DATA_TRANSFER_BYTES, MAX_QUEUE_SIZE } from '../queue-limits.ts';
 
-/** Log pages 00h, 12h and 13h, and scopes in 05h, are supported (LPA bit 5). */
+/** Log pages 00h, 12h and 13h, and scopes of admin commands in 05h, are supported (LPA bit 5). */
 const LPA_MISCELLANEOUS = 0x20;
 /** One firmware slot, read only. */
 const FRMW = 0x03;

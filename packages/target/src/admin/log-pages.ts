@@ -5,7 +5,6 @@ import {
   anaLog,
   Csi,
   changedNamespaces,
-  DNR,
   effectsLog,
   FirmwareSlotLog,
   featureEffects,
@@ -13,7 +12,6 @@ import {
   Scope,
   SmartLog,
   SmartWarning,
-  Status,
   supportedLogPages,
 } from '@nvbraid/wire';
 import type { Controller } from '../controller.ts';
@@ -68,16 +66,19 @@ export const changedNamespaceList: LogPage = {
   read: (controller) => controller.changedNamespaces.clear(),
 };
 
-/** LID 05h: made from the table that runs the commands. */
+/**
+ * LID 05h: made from the table that runs the commands. Of a command set that is not supported it truthfully lists no I/O
+ * command; nvme-cli asks for the zoned one whenever CAP tells of more sets than NVM, and takes an error for the end.
+ */
 export const commandEffects: LogPage = {
   page(controller, request) {
-    if (GetLogPageSqe.csi.get(request.sqeView, request.sqeBase) !== Csi.Nvm) return Status.InvalidField | DNR;
+    const nvm = GetLogPageSqe.csi.get(request.sqeView, request.sqeBase) === Csi.Nvm;
     return effectsLog({
       admin: new Map([
         ...[...controller.kind.commands].map(([opcode, command]) => [opcode, command.effects] as const),
         [AdminOpcode.Fabrics, { csupp: 1, csp: Scope.Controller }],
       ]),
-      io: controller.kind.ioEffects,
+      io: nvm ? controller.kind.ioEffects : new Map(),
     });
   },
 };
