@@ -5,8 +5,15 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileDevice, openDevice, prepareDevice, releaseDevice, type VolatileCache, volatileCache } from '@nvbraid/blockdev';
 import { Rng } from '@nvbraid/base';
+import {
+  fileDevice,
+  openDevice,
+  prepareDevice,
+  releaseDevice,
+  type VolatileCache,
+  volatileCache,
+} from '@nvbraid/blockdev';
 import { HistoryChecker } from 'nvbraid';
 import { attach, explain, hammer, NQN, readBack, seed, serve } from './story.ts';
 
@@ -42,7 +49,9 @@ test('a crash of a volatile cache loses no write whose Flush or FUA was acknowle
 
 test('the story above notices a Flush that is only claimed', async () => {
   const path = join(scratch, 'liar.img');
-  const prepared = await prepareDevice(volatileCache(fileDevice({ path, size: 1 << 20, create: true, blockSize: 4096 })));
+  const prepared = await prepareDevice(
+    volatileCache(fileDevice({ path, size: 1 << 20, create: true, blockSize: 4096 })),
+  );
   const cache = openDevice(prepared, { threads: 1 }) as VolatileCache;
   const history = new HistoryChecker({ blockSize: 4096, run: 1, volatileCache: true });
   const { target, port } = await serve({ device: cache }, { reactors: 0 });
@@ -63,7 +72,10 @@ test('the story above notices a Flush that is only claimed', async () => {
 });
 
 /** A target process of its own that can be killed. */
-async function startTarget(path: string, wrap: string[] = []): Promise<{ child: ChildProcess; port: number; pid: number }> {
+async function startTarget(
+  path: string,
+  wrap: string[] = [],
+): Promise<{ child: ChildProcess; port: number; pid: number }> {
   const script = join(import.meta.dirname, 'file-target.ts');
   const [command, ...args] = [...wrap, process.execPath, script, path, NQN];
   const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -100,30 +112,35 @@ test('kill -9 of the target during writes is survived by a file namespace', asyn
 });
 
 const strace = spawnSync('strace', ['-V']).status === 0;
-test(
-  'fdatasync stands before every completion of a Flush and of a write with FUA',
-  { skip: strace ? false : 'strace is not installed' },
-  async () => {
-    const path = join(scratch, 'traced.img');
-    const log = join(scratch, 'strace.log');
-    const { child, port, pid } = await startTarget(path, ['strace', '-f', '-e', 'trace=fdatasync,sendmsg,pwrite64', '-o', log]);
-    const host = await attach({ address: '127.0.0.1', port });
-    const ns = host.namespace(1);
-    const block = Buffer.alloc(4096, 1);
-    await ns.write(0, block); // neither
-    const count = (): number => (readFileSync(log, 'utf8').match(/fdatasync(\(\d+\)| resumed>\)) *= 0/g) ?? []).length;
-    const before = count();
-    for (let i = 1; i <= 5; i++) {
-      // The host knows of the completion: by then the call has returned, and it is in the log.
-      await ns.write(i, block, { fua: true });
-      assert.ok(count() >= before + 2 * i - 1, `no fdatasync before the completion of FUA write ${i}`);
-      await ns.flush();
-      assert.ok(count() >= before + 2 * i, `no fdatasync before the completion of Flush ${i}`);
-    }
-    await ns.write(9, block);
-    assert.equal(count(), before + 10, 'a plain write pays for none');
-    await host.disconnect();
-    process.kill(pid, 'SIGTERM'); // the target, not strace
-    await once(child, 'exit');
-  },
-);
+test('fdatasync stands before every completion of a Flush and of a write with FUA', {
+  skip: strace ? false : 'strace is not installed',
+}, async () => {
+  const path = join(scratch, 'traced.img');
+  const log = join(scratch, 'strace.log');
+  const { child, port, pid } = await startTarget(path, [
+    'strace',
+    '-f',
+    '-e',
+    'trace=fdatasync,sendmsg,pwrite64',
+    '-o',
+    log,
+  ]);
+  const host = await attach({ address: '127.0.0.1', port });
+  const ns = host.namespace(1);
+  const block = Buffer.alloc(4096, 1);
+  await ns.write(0, block); // neither
+  const count = (): number => (readFileSync(log, 'utf8').match(/fdatasync(\(\d+\)| resumed>\)) *= 0/g) ?? []).length;
+  const before = count();
+  for (let i = 1; i <= 5; i++) {
+    // The host knows of the completion: by then the call has returned, and it is in the log.
+    await ns.write(i, block, { fua: true });
+    assert.ok(count() >= before + 2 * i - 1, `no fdatasync before the completion of FUA write ${i}`);
+    await ns.flush();
+    assert.ok(count() >= before + 2 * i, `no fdatasync before the completion of Flush ${i}`);
+  }
+  await ns.write(9, block);
+  assert.equal(count(), before + 10, 'a plain write pays for none');
+  await host.disconnect();
+  process.kill(pid, 'SIGTERM'); // the target, not strace
+  await once(child, 'exit');
+});

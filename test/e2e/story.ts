@@ -1,6 +1,6 @@
-import { connect, createTarget, type HostNamespace, HistoryChecker, type Target, type TargetPort } from 'nvbraid';
+import type { Rng } from '@nvbraid/base';
 import type { NamespaceConfig, TargetOptions } from 'nvbraid';
-import { Rng } from '@nvbraid/base';
+import { connect, createTarget, type HistoryChecker, type HostNamespace, type Target, type TargetPort } from 'nvbraid';
 
 export const NQN = 'nqn.2026-01.org.nvbraid:e2e';
 

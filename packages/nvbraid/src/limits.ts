@@ -10,3 +10,5 @@ export const MAX_CONNECTIONS = 8192;
 export const CONNECT_DEADLINE_MS = 10_000;
 /** A connection that has been told to go is reset after this long, in ms. */
 export const CLOSE_DEADLINE_MS = 5_000;
+/** A closing target waits this long for its hosts to hang up before it resets their connections, in ms. */
+export const GOODBYE_MS = 1_000;

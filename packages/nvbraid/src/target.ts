@@ -22,7 +22,14 @@ import {
 } from '@nvbraid/target';
 import { type Connection, type Endpoint, installNativeCrc32c, type Listener, transport } from '@nvbraid/transport';
 import { DataPlane, isOpenDevice, type QueueOwner } from './data-plane.ts';
-import { CLOSE_DEADLINE_MS, CONNECT_DEADLINE_MS, MAX_CONNECTIONS, MAX_REACTORS, POOL_BYTES } from './limits.ts';
+import {
+  CLOSE_DEADLINE_MS,
+  CONNECT_DEADLINE_MS,
+  GOODBYE_MS,
+  MAX_CONNECTIONS,
+  MAX_REACTORS,
+  POOL_BYTES,
+} from './limits.ts';
 import { QueueDriver } from './queue-driver.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
@@ -122,6 +129,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   #fatalErrors = 0;
   #timer: NodeJS.Timeout | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
+  readonly #whenEmpty: (() => void)[] = [];
   #closed = false;
 
   constructor(options: TargetOptions = {}) {
@@ -291,7 +299,10 @@ export class Target extends EventEmitter<TargetEventMap> {
     const nqns = [...this.core.subsystems].map((subsystem) => subsystem.nqn);
     await Promise.all(nqns.map((nqn) => this.#flush(nqn)));
     await Promise.all(this.#reactors.map((reactor) => reactor.stop()));
+    // Hosts that hang up when they are told to are not reset.
+    await Promise.race([this.#emptied(), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS).unref())]);
     for (const entry of [...this.#connections.values()]) entry.connection.destroy(null);
+    await this.#emptied();
     await this.#plane.close();
     await Promise.all([...this.#prepared.values()].map((device) => releaseDevice(device)));
     this.#prepared.clear();
@@ -451,6 +462,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   #connectionClosed(entry: TargetConnection, error: NvbraidError | null): void {
     const { queue } = entry;
     this.#connections.delete(queue);
+    if (this.#connections.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
     if (entry.qid > 0 && this.reactorCount === 0) {
       this.#plane.queueClosed(queue, error); // tells `#queueGone` when its devices have finished
     } else {
@@ -467,6 +479,12 @@ export class Target extends EventEmitter<TargetEventMap> {
         `${say(entry.connection.remote)} broke the protocol: fatal error status ${fes}, queue ${entry.qid}`,
       );
     } else if (error !== null) this.emit('log', error.message);
+  }
+
+  /** Fulfilled when the main thread has no connection left. */
+  #emptied(): Promise<void> {
+    if (this.#connections.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenEmpty.push(resolve));
   }
 
   /** An I/O queue is gone, in whichever thread it was. */
