@@ -1,27 +1,21 @@
-import { assert, copyBytes, crc32c, Memory, type Outbox, Ring, type SlabPool } from '@nvbraid/base';
+import { assert, copyBytes, Memory, type Outbox, Ring, type SlabPool } from '@nvbraid/base';
 import {
   CAPSULE_CMD_SQE,
-  DIGEST_SIZE,
   DNR,
-  emitC2HData,
-  emitCapsuleResp,
-  emitR2T,
   FabricsType,
   Fes,
   Framer,
   H2CData,
   ICReq,
-  ICResp,
   PduFlag,
   type PduSink,
   PduType,
-  RwSqe,
   SglId,
   SQE_SIZE,
   Status,
-  TERM_DATA_MAX,
   TermReq,
 } from '@nvbraid/wire';
+import { c2hTermReq, PduWriter } from './pdu-writer.ts';
 import {
   IN_CAPSULE_BYTES,
   MAX_DATA_TRANSFER_BYTES,
@@ -97,12 +91,11 @@ export class QueuePair implements CommandQueue, PduSink {
   readonly #allowHdgst: boolean;
   readonly #allowDdgst: boolean;
   readonly #framer: Framer;
+  readonly #writer = new PduWriter();
   #commands: CommandSet;
   #sqSize = UNBOUND_QUEUE_SLOTS;
   #sqhd = 0;
   #sqFlowControl = true;
-  /** Alignment of C2HData payload in bytes, from HPDA. */
-  #hostAlign = 4;
   #maxR2t = 1;
   #slots: Slot[] = [];
   #free: Slot[] = [];
@@ -147,9 +140,7 @@ export class QueuePair implements CommandQueue, PduSink {
   static resume(environment: QueueEnvironment, commands: CommandSet, from: QueueHandoff): QueuePair {
     const queue = new QueuePair(environment, commands, from);
     queue.state = 'open';
-    queue.#framer.hdgst = from.hdgst;
-    queue.#framer.ddgst = from.ddgst;
-    queue.#hostAlign = (from.hpda + 1) * 4;
+    queue.#agree(from.hdgst, from.ddgst, from.hpda);
     queue.#maxR2t = from.maxR2t;
     queue.bind(from.qid, from.sqSize, from.sqFlowControl, commands);
     queue.#sqhd = from.sqhd;
@@ -167,7 +158,7 @@ export class QueuePair implements CommandQueue, PduSink {
       sqhd: this.#sqhd,
       hdgst: this.#framer.hdgst,
       ddgst: this.#framer.ddgst,
-      hpda: this.#hostAlign / 4 - 1,
+      hpda: this.#writer.hpda,
       maxR2t: this.#maxR2t,
       inCapsuleBytes: this.inCapsuleBytes,
       maxH2CDataBytes: this.#maxH2CDataBytes,
@@ -335,12 +326,20 @@ export class QueuePair implements CommandQueue, PduSink {
     if (ICReq.pfv.get(view, base) !== 0) return fail(Fes.UnsupportedParameter, ICReq.pfv.offset);
     const hpda = ICReq.hpda.get(view, base);
     if (hpda > MAX_PDA) return fail(Fes.InvalidPduHeaderField, ICReq.hpda.offset);
-    this.#hostAlign = (hpda + 1) * 4;
     this.#maxR2t = Math.min(ICReq.maxr2t.get(view, base) + 1, MAX_QUEUE_SIZE);
-    this.#framer.hdgst = this.#allowHdgst && ICReq.hdgst.get(view, base) === 1;
-    this.#framer.ddgst = this.#allowDdgst && ICReq.ddgst.get(view, base) === 1;
+    const hdgst = this.#allowHdgst && ICReq.hdgst.get(view, base) === 1;
+    const ddgst = this.#allowDdgst && ICReq.ddgst.get(view, base) === 1;
+    this.#agree(hdgst, ddgst, hpda);
     this.#icRespDue = true;
     this.state = 'open';
+  }
+
+  #agree(hdgst: boolean, ddgst: boolean, hpda: number): void {
+    this.#framer.hdgst = hdgst;
+    this.#framer.ddgst = ddgst;
+    this.#writer.hdgst = hdgst;
+    this.#writer.ddgst = ddgst;
+    this.#writer.hpda = hpda;
   }
 
   #capsule(view: DataView, base: number): void {
@@ -349,28 +348,8 @@ export class QueuePair implements CommandQueue, PduSink {
     // More commands than the queue has entries: the host does not keep to SQ flow control.
     if (slot === undefined) return this.#framer.fail(Fes.PduSequenceError, 0, view, base, 72);
     this.#outstanding++;
-    const sqe = base + CAPSULE_CMD_SQE;
-    const to = slot.sqeBase;
-    const copy = slot.sqeView;
-    for (let i = 0; i < SQE_SIZE; i += 4) copy.setUint32(to + i, view.getUint32(sqe + i, true), true);
-    const cid = RwSqe.cid.get(copy, to);
-    const opc = RwSqe.opc.get(copy, to);
-    slot.state = SlotState.Receiving;
-    slot.cid = cid;
-    slot.ownsCid = true;
-    slot.fabrics = opc === 0x7f;
-    slot.opcode = slot.fabrics ? RwSqe.nsid.get(copy, to) & 0xff : opc;
-    slot.direction = slot.opcode & 3;
-    slot.sglId = RwSqe.sglId.get(copy, to);
-    slot.sglLength = 0;
-    slot.sglOffset = 0;
-    slot.dataLength = 0;
-    slot.earlyStatus = 0;
-    slot.received = 0;
-    slot.requested = 0;
-    slot.r2tsOpen = 0;
-    slot.digestFailed = false;
-    slot.hasReply = false;
+    slot.begin(view, base + CAPSULE_CMD_SQE);
+    const { cid } = slot;
     this.#current = slot;
     const bit = 1 << (cid & 31);
     if ((this.#cids[cid >>> 5]! & bit) !== 0) {
@@ -379,28 +358,7 @@ export class QueuePair implements CommandQueue, PduSink {
       slot.earlyStatus = Status.CommandIdConflict | DNR;
     } else {
       this.#cids[cid >>> 5]! |= bit;
-      this.#parseSgl(slot, this.#framer.dataLength);
-    }
-  }
-
-  #parseSgl(slot: Slot, inCapsule: number): void {
-    const view = slot.sqeView;
-    const base = slot.sqeBase;
-    if (RwSqe.fuse.get(view, base) !== 0) {
-      slot.earlyStatus = Status.InvalidField | DNR;
-      return;
-    }
-    if (slot.direction === Direction.None) return;
-    const length = RwSqe.sglLength.get(view, base);
-    slot.sglLength = length;
-    slot.dataLength = length;
-    if (slot.sglId === SglId.inCapsule) {
-      slot.sglOffset = RwSqe.sglAddress.get(view, base);
-      if (slot.direction !== Direction.HostToController) slot.earlyStatus = Status.SglDescriptorTypeInvalid | DNR;
-      else if (slot.sglOffset + length > inCapsule) slot.earlyStatus = Status.SglOffsetInvalid | DNR;
-    } else if (slot.sglId !== SglId.transport) {
-      // A descriptor that is all zero belongs to a command that moves nothing.
-      if (length !== 0 || slot.sglId !== 0) slot.earlyStatus = Status.SglDescriptorTypeInvalid | DNR;
+      slot.parseSgl(this.#framer.dataLength);
     }
   }
 
@@ -574,16 +532,7 @@ export class QueuePair implements CommandQueue, PduSink {
     this.fatalFes = fes;
     this.fatalFei = fei;
     this.#fatal = true;
-    const data = Math.min(length, TERM_DATA_MAX);
-    const pdu = new Uint8Array(TermReq.size + data);
-    TermReq.emit(new DataView(pdu.buffer), 0, {
-      pduType: PduType.C2HTermReq,
-      hlen: TermReq.size,
-      plen: pdu.length,
-      fes,
-      fei,
-    });
-    pdu.set(header.bytes.subarray(0, data), TermReq.size);
+    const pdu = c2hTermReq(fes, fei, header, length);
     this.#stop('closing');
     // Answers to commands that were done stand before the goodbye; a host that broke the protocol gets none of them.
     while (this.#outgoing.length > 0) {
@@ -602,32 +551,19 @@ export class QueuePair implements CommandQueue, PduSink {
 
   #emitIcResp(out: Outbox): void {
     this.#icRespDue = false;
-    const at = out.reserve(ICResp.size);
-    ICResp.emit(out.arena.view, at, {
-      pduType: PduType.ICResp,
-      hlen: ICResp.size,
-      plen: ICResp.size,
-      cpda: this.#cpda,
-      hdgst: this.#framer.hdgst ? 1 : 0,
-      ddgst: this.#framer.ddgst ? 1 : 0,
-      maxh2cdata: this.#maxH2CDataBytes,
-    });
+    this.#writer.icResp(out, this.#cpda, this.#maxH2CDataBytes);
   }
 
   #emitR2ts(slot: Slot, out: Outbox): void {
-    const hdgst = this.#framer.hdgst;
-    const size = hdgst ? 24 + DIGEST_SIZE : 24;
     while (slot.requested < slot.dataLength && slot.r2tsOpen < this.#maxR2t) {
-      if (!out.room(1, size)) {
+      if (!out.room(1, PduWriter.R2T_BYTES)) {
         this.#outgoing.unshift(slot);
         return;
       }
       const offset = slot.requested;
       const length = Math.min(this.#r2tBytes, slot.dataLength - offset);
       const ttag = slot.index | ((Math.floor(offset / this.#r2tBytes) & 63) << 10);
-      const at = out.reserve(size);
-      emitR2T(out.arena.view, at, hdgst ? PduFlag.HDGSTF : 0, size, slot.cid, ttag, offset, length);
-      if (hdgst) this.#headerDigest(out, at, 24);
+      this.#writer.r2t(out, slot.cid, ttag, offset, length);
       slot.requested = offset + length;
       slot.r2tsOpen++;
     }
@@ -640,16 +576,12 @@ export class QueuePair implements CommandQueue, PduSink {
     if (slot.hasReply && slot.dataLength > 0) {
       // Without SQ flow control the response carries no news and can be left out (NVMe-TCP 3.3.2.2).
       answered = !this.#sqFlowControl && dw0 === 0 && dw1 === 0;
-      this.#emitC2HData(slot, out, answered ? PduFlag.LAST_PDU | PduFlag.SUCCESS : PduFlag.LAST_PDU);
+      const flags = answered ? PduFlag.LAST_PDU | PduFlag.SUCCESS : PduFlag.LAST_PDU;
+      this.#writer.c2hData(out, flags, slot.cid, slot.dataMemory, slot.dataOffset, slot.dataLength);
     }
     if (!answered) {
-      const hdgst = this.#framer.hdgst;
-      const size = hdgst ? 24 + DIGEST_SIZE : 24;
-      const at = out.reserve(size);
-      const flags = hdgst ? PduFlag.HDGSTF : 0;
       const sqhd = this.#sqFlowControl || !isConnect(slot) ? this.#sqhd : NO_SQ_FLOW_CONTROL;
-      emitCapsuleResp(out.arena.view, at, flags, size, dw0, dw1, sqhd, slot.cid, status);
-      if (hdgst) this.#headerDigest(out, at, 24);
+      this.#writer.capsuleResp(out, dw0, dw1, sqhd, slot.cid, status);
     }
     this.commandsCompleted++;
     if (slot.slab !== null) {
@@ -657,31 +589,6 @@ export class QueuePair implements CommandQueue, PduSink {
       this.#forgetReplySlab(slot);
     }
     this.#freeSlot(slot);
-  }
-
-  #emitC2HData(slot: Slot, out: Outbox, flags: number): void {
-    const { hdgst, ddgst } = this.#framer;
-    const length = slot.dataLength;
-    const header = hdgst ? 24 + DIGEST_SIZE : 24;
-    const align = this.#hostAlign;
-    const pdo = align <= 4 ? header : Math.ceil(header / align) * align;
-    const plen = pdo + length + (ddgst ? DIGEST_SIZE : 0);
-    const at = out.reserve(pdo);
-    let all = flags;
-    if (hdgst) all |= PduFlag.HDGSTF;
-    if (ddgst) all |= PduFlag.DDGSTF;
-    emitC2HData(out.arena.view, at, all, pdo, plen, slot.cid, 0, length);
-    if (hdgst) this.#headerDigest(out, at, 24);
-    for (let i = at + header; i < at + pdo; i++) out.arena.bytes[i] = 0;
-    out.append(slot.dataMemory, slot.dataOffset, length);
-    if (ddgst) {
-      const digest = crc32c(slot.dataMemory, slot.dataOffset, length);
-      out.arena.view.setUint32(out.reserve(DIGEST_SIZE), digest, true);
-    }
-  }
-
-  #headerDigest(out: Outbox, at: number, hlen: number): void {
-    out.arena.view.setUint32(at + hlen, crc32c(out.arena, at, hlen), true);
   }
 }
 

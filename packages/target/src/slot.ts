@@ -1,4 +1,5 @@
 import { assert, copyBytes, type Memory, type Slab } from '@nvbraid/base';
+import { DNR, FabricsSqe, IoOpcode, RwSqe, SglId, SQE_SIZE, Status } from '@nvbraid/wire';
 import type { QueuePair } from './queue-pair.ts';
 import type { Request } from './request.ts';
 
@@ -59,6 +60,52 @@ export class Slot implements Request {
     this.sqeView = sqes.view;
     this.sqeBase = sqeBase;
     this.dataMemory = sqes;
+  }
+
+  /** Starts over with the SQE at `sqe` of `view`. */
+  begin(view: DataView, sqe: number): void {
+    const to = this.sqeBase;
+    const copy = this.sqeView;
+    for (let i = 0; i < SQE_SIZE; i += 4) copy.setUint32(to + i, view.getUint32(sqe + i, true), true);
+    const opc = RwSqe.opc.get(copy, to);
+    this.state = SlotState.Receiving;
+    this.cid = RwSqe.cid.get(copy, to);
+    this.ownsCid = true;
+    this.fabrics = opc === IoOpcode.Fabrics;
+    this.opcode = this.fabrics ? FabricsSqe.fctype.get(copy, to) : opc;
+    this.direction = this.opcode & 3;
+    this.sglId = RwSqe.sglId.get(copy, to);
+    this.sglLength = 0;
+    this.sglOffset = 0;
+    this.dataLength = 0;
+    this.earlyStatus = 0;
+    this.received = 0;
+    this.requested = 0;
+    this.r2tsOpen = 0;
+    this.digestFailed = false;
+    this.hasReply = false;
+  }
+
+  /** @param inCapsule bytes of data in the capsule */
+  parseSgl(inCapsule: number): void {
+    const view = this.sqeView;
+    const base = this.sqeBase;
+    if (RwSqe.fuse.get(view, base) !== 0) {
+      this.earlyStatus = Status.InvalidField | DNR;
+      return;
+    }
+    if (this.direction === Direction.None) return;
+    const length = RwSqe.sglLength.get(view, base);
+    this.sglLength = length;
+    this.dataLength = length;
+    if (this.sglId === SglId.inCapsule) {
+      this.sglOffset = RwSqe.sglAddress.get(view, base);
+      if (this.direction !== Direction.HostToController) this.earlyStatus = Status.SglDescriptorTypeInvalid | DNR;
+      else if (this.sglOffset + length > inCapsule) this.earlyStatus = Status.SglOffsetInvalid | DNR;
+    } else if (this.sglId !== SglId.transport) {
+      // A descriptor that is all zero belongs to a command that moves nothing.
+      if (length !== 0 || this.sglId !== 0) this.earlyStatus = Status.SglDescriptorTypeInvalid | DNR;
+    }
   }
 
   keepData(): void {
