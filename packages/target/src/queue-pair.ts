@@ -435,8 +435,6 @@ export class QueuePair implements CommandQueue, PduSink {
     }
   }
 
-  // ---------------------------------------------------------------- commands
-
   /** Called by the slot. */
   completed(slot: Slot): void {
     if (slot.status !== 0) slot.hasReply = false;
