@@ -201,3 +201,43 @@ test('a target without connections does not keep the process alive after close, 
   await target.close();
   await target.close();
 });
+
+test('128 I/O queues of depth 1024 on two reactors, over IPv6', async () => {
+  const target = await createTarget({ reactors: 2 });
+  target.addSubsystem({ nqn: NQN });
+  await target.addNamespace(NQN, { device: memoryDevice({ size: 16 << 20, blockSize: 512 }) });
+  const port = await target.listen({ address: '::1', port: 0, subsystems: [NQN] });
+  const host = await connect({ traddr: '::1', trsvcid: port.port, nqn: NQN, nrIoQueues: 128, queueSize: 1024 });
+  assert.equal(target.stats().queues, 128);
+  const ns = host.namespace(1);
+  const blocks = Array.from({ length: 8192 }, (_, i) => Buffer.alloc(512, i * 37));
+  await Promise.all(blocks.map((block, i) => ns.write(i, block)));
+  const back = blocks.map(() => Buffer.alloc(512));
+  await Promise.all(back.map((block, i) => ns.read(i, block)));
+  assert.ok(back.every((block, i) => block.equals(blocks[i]!)));
+  await host.disconnect();
+  await target.close();
+});
+
+test('when a reactor dies its hosts lose their connections at once and find a new one', async () => {
+  const { target, attach } = await serving(1);
+  const logged = once(target, 'log');
+  const host = await attach({ reconnectDelay: 0.1 });
+  const ns = host.namespace(1);
+  await ns.write(3, Buffer.alloc(4096, 3));
+  // A snapshot that no reactor can take: a programmer error, as far as the reactor is concerned.
+  const subsystem = target.core.subsystem(NQN)!;
+  const good = subsystem.snapshot.bind(subsystem);
+  subsystem.snapshot = () => null as unknown as ReturnType<typeof good>;
+  const lost = once(host, 'state');
+  subsystem.setReadOnly(1, true);
+  subsystem.snapshot = good;
+  assert.match(String((await logged)[0]), /reactor 0 failed/);
+  await lost;
+  subsystem.setReadOnly(1, false);
+  const back = Buffer.alloc(4096);
+  await ns.read(3, back);
+  assert.equal(back[100], 3);
+  await host.disconnect();
+  await target.close();
+});

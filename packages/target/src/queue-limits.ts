@@ -10,6 +10,8 @@ export const MAX_H2C_DATA_BYTES = 1 << 20;
 export const MAX_DATA_TRANSFER_BYTES = 1 << 20;
 /** Commands that may be under way before Connect has said how large the queue is. */
 export const UNBOUND_QUEUE_SLOTS = 2;
+/** Request objects of a queue are made in groups of this size, as they are needed. */
+export const SLOTS_AT_ONCE = 16;
 /** Entries of a queue: MQES + 1. */
 export const MAX_QUEUE_SIZE = 1024;
 /** Payload that one `transmit` puts into the outbox at most, so that a short `writev` never leaves much to copy. */

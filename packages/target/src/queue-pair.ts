@@ -23,6 +23,7 @@ import {
   MAX_PDA,
   MAX_QUEUE_SIZE,
   REPLY_SLAB_BYTES,
+  SLOTS_AT_ONCE,
   TRANSMIT_BYTES,
   UNBOUND_QUEUE_SLOTS,
 } from './queue-limits.ts';
@@ -97,12 +98,11 @@ export class QueuePair implements CommandQueue, PduSink {
   #sqhd = 0;
   #sqFlowControl = true;
   #maxR2t = 1;
-  #slots: Slot[] = [];
-  #free: Slot[] = [];
+  readonly #slots: Slot[] = [];
+  readonly #free: Slot[] = [];
   #outstanding = 0;
   /** One bit per command identifier that is in use. */
   readonly #cids = new Uint32Array(2048);
-  #sqes = Memory.alloc(UNBOUND_QUEUE_SLOTS * SQE_SIZE);
   readonly #outgoing = new Ring<Slot>(64);
   readonly #waiting = new Ring<Slot>(16);
   #replySlabBytes = 0;
@@ -133,7 +133,6 @@ export class QueuePair implements CommandQueue, PduSink {
       maxData: this.#maxH2CDataBytes,
     });
     this.#framer.dataAlign = (this.#cpda + 1) * 4;
-    this.#makeSlots(UNBOUND_QUEUE_SLOTS);
   }
 
   /** Goes on with a queue that another thread has connected. */
@@ -250,13 +249,11 @@ export class QueuePair implements CommandQueue, PduSink {
     this.#sqSize = sqSize;
     this.#sqFlowControl = sqFlowControl;
     this.#commands = commands;
-    // The Connect that leads here still has its slot: the slots there are stay, more are added.
-    this.#makeSlots(sqSize);
   }
 
   close(fes?: number): void {
     if (this.state === 'closing' || this.state === 'closed') return;
-    if (fes !== undefined) this.#terminate(fes, 0, this.#sqes, 0);
+    if (fes !== undefined) this.#terminate(fes, 0, NO_HEADER, 0);
     else this.#stop('closing');
     this.environment.wantTransmit(this);
   }
@@ -344,7 +341,7 @@ export class QueuePair implements CommandQueue, PduSink {
 
   #capsule(view: DataView, base: number): void {
     if (this.state !== 'open') return this.#framer.fail(Fes.PduSequenceError, 0, view, base, 72);
-    const slot = this.#free.pop();
+    const slot = this.#takeSlot();
     // More commands than the queue has entries: the host does not keep to SQ flow control.
     if (slot === undefined) return this.#framer.fail(Fes.PduSequenceError, 0, view, base, 72);
     this.#outstanding++;
@@ -472,15 +469,16 @@ export class QueuePair implements CommandQueue, PduSink {
     return this.#outgoing.length > 0 || this.#termReq !== null || this.#icRespDue;
   }
 
-  #makeSlots(count: number): void {
-    const first = this.#slots.length;
-    if (count <= first) return;
-    const sqes = Memory.alloc((count - first) * SQE_SIZE);
-    for (let i = count - 1; i >= first; i--) {
-      const slot = new Slot(this, i, sqes, (i - first) * SQE_SIZE);
-      this.#slots[i] = slot;
-      this.#free.push(slot);
+  /** Slots are made as a host uses them: most queues never see their full depth. */
+  #takeSlot(): Slot | undefined {
+    if (this.#free.length === 0 && this.#slots.length < this.#sqSize) {
+      const first = this.#slots.length;
+      const count = Math.min(SLOTS_AT_ONCE, this.#sqSize - first);
+      const sqes = Memory.alloc(count * SQE_SIZE);
+      for (let i = 0; i < count; i++) this.#slots.push(new Slot(this, first + i, sqes, i * SQE_SIZE));
+      for (let i = count - 1; i >= 0; i--) this.#free.push(this.#slots[first + i]!);
     }
+    return this.#free.pop();
   }
 
   #release(slot: Slot): void {
@@ -589,6 +587,8 @@ export class QueuePair implements CommandQueue, PduSink {
     this.#freeSlot(slot);
   }
 }
+
+const NO_HEADER = Memory.alloc(0);
 
 /** SQHD of a Connect response that grants disabled SQ flow control (Base 2.1, 6.3). */
 const NO_SQ_FLOW_CONTROL = 0xffff;
