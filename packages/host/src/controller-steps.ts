@@ -29,7 +29,7 @@ import {
   setFeaturesRequest,
 } from './admin-commands.ts';
 import type { HostQueue } from './host-queue.ts';
-import { CSTS_POLL_MS, SHUTDOWN_TIMEOUT_MS } from './limits.ts';
+import { CSTS_POLL_FIRST_MS, CSTS_POLL_MAX_MS, SHUTDOWN_TIMEOUT_MAX_MS, SHUTDOWN_TIMEOUT_MS } from './limits.ts';
 import { NvmeError } from './nvme-error.ts';
 import type { Steps } from './task.ts';
 
@@ -82,15 +82,21 @@ export function* readCapabilities(admin: AdminChannel): Steps<ControllerCapabili
 export function* enable(admin: AdminChannel, { cap, readyTimeoutMs }: ControllerCapabilities): Steps {
   const cc = configuration(cap, Shn.None);
   yield* admin.mustRun(propertySetRequest(Property.CC, cc), 'Property Set CC (enable)');
-  const until = admin.clock.nowMs() + readyTimeoutMs;
-  for (;;) {
-    const csts = yield* readStatus(admin);
+  const ready = yield* pollStatus(admin, readyTimeoutMs, (csts) => {
     if (csts.cfs === 1) admin.fail('controller fatal status while it was being enabled');
-    if (csts.rdy === 1) return;
-    if (admin.clock.nowMs() >= until) {
-      throw new NvbraidError('ETIMEDOUT', `the controller is not ready after ${readyTimeoutMs} ms`);
-    }
-    yield* admin.sleep(CSTS_POLL_MS);
+    return csts.rdy === 1;
+  });
+  if (!ready) throw new NvbraidError('ETIMEDOUT', `the controller is not ready after ${readyTimeoutMs} ms`);
+}
+
+/** Reads CSTS until `reached`; false when that takes longer than `timeoutMs`. */
+function* pollStatus(admin: AdminChannel, timeoutMs: number, reached: (csts: CstsProperty) => boolean): Steps<boolean> {
+  const until = admin.clock.nowMs() + timeoutMs;
+  for (let waitMs = CSTS_POLL_FIRST_MS; ; waitMs = Math.min(2 * waitMs, CSTS_POLL_MAX_MS)) {
+    const csts = yield* admin.mustRun(propertyGetRequest(Property.CSTS, 4), 'Property Get CSTS');
+    if (reached(propertyFields(CstsProperty, csts.dw0))) return true;
+    if (admin.clock.nowMs() >= until) return false;
+    yield* admin.sleep(waitMs);
   }
 }
 
@@ -102,19 +108,12 @@ function configuration(cap: CapProperty, shn: number): bigint {
   return propertyValue(CcProperty, { en: 1, css, mps: cap.mpsmin, shn, iosqes: 6, iocqes: 4 });
 }
 
-function* readStatus(admin: AdminChannel): Steps<CstsProperty> {
-  const csts = yield* admin.mustRun(propertyGetRequest(Property.CSTS, 4), 'Property Get CSTS');
-  return propertyFields(CstsProperty, csts.dw0);
-}
-
 /** Tells the controller that the host goes, and waits until it has finished: normal shutdown. */
 export function* shutDown(admin: AdminChannel, cap: CapProperty, rtd3eUs: number): Steps {
   const cc = configuration(cap, Shn.Normal);
   yield* admin.mustRun(propertySetRequest(Property.CC, cc), 'Property Set CC (shutdown)');
-  const until = admin.clock.nowMs() + Math.min(Math.max(rtd3eUs / 1000, SHUTDOWN_TIMEOUT_MS), 12 * SHUTDOWN_TIMEOUT_MS);
-  while ((yield* readStatus(admin)).shst !== Shst.Complete && admin.clock.nowMs() < until) {
-    yield* admin.sleep(CSTS_POLL_MS);
-  }
+  const timeoutMs = Math.min(Math.max(rtd3eUs / 1000, SHUTDOWN_TIMEOUT_MS), SHUTDOWN_TIMEOUT_MAX_MS);
+  yield* pollStatus(admin, timeoutMs, (csts) => csts.shst === Shst.Complete);
 }
 
 export function* identifyController(

@@ -27,7 +27,14 @@ import {
 import { HostQueue, type HostQueueOwner } from './host-queue.ts';
 import { type HostRequest, RequestState } from './host-request.ts';
 import { KeepAlive } from './keep-alive.ts';
-import { ADMIN_QUEUE_SIZE, AER_MAX, IO_QUEUES_MAX, SHUTDOWN_TIMEOUT_MS, TRANSFER_BYTES_MAX } from './limits.ts';
+import {
+  ADMIN_QUEUE_SIZE,
+  AER_MAX,
+  IO_QUEUES_MAX,
+  SHUTDOWN_TIMEOUT_MAX_MS,
+  SHUTDOWN_TIMEOUT_MS,
+  TRANSFER_BYTES_MAX,
+} from './limits.ts';
 import { type NamespaceInfo, sameNamespace } from './namespace-info.ts';
 import { acknowledgeNamespaceChange, scanNamespaces } from './namespace-scan.ts';
 import { NvmeError } from './nvme-error.ts';
@@ -144,7 +151,9 @@ export class HostController implements HostQueueOwner {
     this.#timers.clear();
     for (const queue of this.ioQueues) queue.close(error);
     if (!wasLive || this.#channel === null) return this.#removed(error);
-    this.#timers.set(this.#platform.clock.nowMs() + 13 * SHUTDOWN_TIMEOUT_MS, () => this.#removed(error));
+    this.#timers.set(this.#platform.clock.nowMs() + SHUTDOWN_TIMEOUT_MAX_MS + SHUTDOWN_TIMEOUT_MS, () =>
+      this.#removed(error),
+    );
     this.#main = new Task(shutDown(this.#channel, this.#cap!, this.identify?.rtd3e ?? 0), () => this.#removed(error));
     this.#main.start();
   }

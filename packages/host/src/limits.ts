@@ -31,10 +31,13 @@ export const HEADER_BYTES_MAX = COMMON_HEADER_SIZE + 64 + DIGEST_SIZE + (PDA_MAX
 
 /** ICResp must be there in this time. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
-/** How often CSTS is read while the controller becomes ready or shuts down. */
-export const CSTS_POLL_MS = 100;
+/** CSTS is read after this time while the controller becomes ready or shuts down, then after twice as long each time. */
+export const CSTS_POLL_FIRST_MS = 1;
+export const CSTS_POLL_MAX_MS = 128;
 /** Shutdown of a controller that does not say in RTD3E how long it takes. */
 export const SHUTDOWN_TIMEOUT_MS = 5_000;
+/** The most that is waited for, whatever RTD3E says. */
+export const SHUTDOWN_TIMEOUT_MAX_MS = 60_000;
 
 /** Namespaces of one controller that are looked at. */
 export const NAMESPACES_MAX = 1024;

@@ -4,6 +4,7 @@ import { transport } from '@nvbraid/transport';
 import { DISCOVERY_NQN, NVME_TCP_PORT } from '@nvbraid/wire';
 import { HostController } from './host-controller.ts';
 import { hostIdentity, isUuid } from './host-identity.ts';
+import { MAX_RETRIES } from './host-limits.ts';
 import { HostRuntime } from './host-runtime.ts';
 
 /** Options of `connect`; the names are those of nvme-cli. */
@@ -41,6 +42,11 @@ export interface ConnectOptions {
   readonly reconnectDelay?: number;
   /** Seconds after which a lost controller is given up, default 600; 0 at once, -1 never. */
   readonly ctrlLossTmo?: number;
+  /**
+   * How often a command is sent again that failed for a passing reason: a lost connection, a damaged transfer. Default 5,
+   * as Linux has it. A write may then be executed twice, the second time after later ones; 0 leaves it to the caller.
+   */
+  readonly maxRetries?: number;
   /** R2Ts of one command that the controller may have outstanding, default 4. */
   readonly maxR2t?: number;
   /** Alignment of data wanted from the controller: dwords minus one, default 0. */
@@ -86,6 +92,7 @@ export async function connect(options: ConnectOptions): Promise<HostController> 
       ...(options.hpda === undefined ? {} : { hpda: options.hpda }),
     },
     runtime,
+    options.maxRetries ?? MAX_RETRIES,
   );
   const onAbort = (): void => void controller.disconnect();
   signal?.addEventListener('abort', onAbort, { once: true });
@@ -108,6 +115,7 @@ function check(options: ConnectOptions): void {
   inRange('nrIoQueues', options.nrIoQueues, 0, IO_QUEUES_MAX);
   inRange('queueSize', options.queueSize, QUEUE_SIZE_MIN, QUEUE_SIZE_MAX);
   inRange('maxR2t', options.maxR2t, 1, R2T_MAX);
+  inRange('maxRetries', options.maxRetries, 0, 1000);
   inRange('hpda', options.hpda, 0, PDA_MAX);
   inRange('tos', options.tos, 0, 255);
   atLeast('keepAliveTmo', options.keepAliveTmo, 0);

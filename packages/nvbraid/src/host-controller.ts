@@ -89,7 +89,7 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
   #started: ((error: NvbraidError | null) => void) | null = null;
   #removing = false;
 
-  constructor(options: HostControllerOptions, runtime: HostRuntime) {
+  constructor(options: HostControllerOptions, runtime: HostRuntime, maxRetries: number) {
     super();
     this.#runtime = runtime;
     this.#core = new ControllerCore(options, runtime, {
@@ -97,7 +97,7 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
       namespacesScanned: (changed) => this.#scanned(changed),
       asyncEvent: (event) => process.nextTick(() => this.emit('aen', event)),
     });
-    this.io = new HostIo(this.#core);
+    this.io = new HostIo(this.#core, maxRetries);
     runtime.drive(this.#core);
   }
 
@@ -274,12 +274,12 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
       this.io.resume();
     } else if (state === 'dead') {
       this.io.stop();
+      this.#startEnded(error);
       void this.#runtime.idle().then(() => this.#allClosed(error));
     }
   }
 
   #allClosed(error: NvbraidError | null): void {
-    this.#startEnded(error);
     process.nextTick(() => {
       this.#closed.resolve();
       this.emit('closed', this.#removing ? null : error);

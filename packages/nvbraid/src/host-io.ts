@@ -2,7 +2,7 @@ import { type Memory, NvbraidError, Ring } from '@nvbraid/base';
 import { type HostController, isTransient, NO_MEMORY, RequestState } from '@nvbraid/host';
 import { DNR, Status } from '@nvbraid/wire';
 import { LatencyHistogram } from './host-latency.ts';
-import { BLOCKS_MAX, MAX_RETRIES, POOLED_OPERATIONS } from './host-limits.ts';
+import { BLOCKS_MAX, POOLED_OPERATIONS } from './host-limits.ts';
 import { IoCommand, Operation, type OperationKind } from './host-operation.ts';
 import { systemClock } from './system-clock.ts';
 
@@ -44,7 +44,7 @@ export class HostIo {
   readonly #parked = new Ring<IoCommand>(16);
   #inFlight = 0;
 
-  constructor(core: HostController, maxRetries = MAX_RETRIES) {
+  constructor(core: HostController, maxRetries: number) {
     this.#core = core;
     this.maxRetries = maxRetries;
   }

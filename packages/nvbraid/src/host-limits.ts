@@ -1,7 +1,7 @@
 /* Bounds and defaults of the host side of the runtime. */
 
 /** A connection whose queue is done is given this long to close in order. */
-export const LINGER_MS = 2_000;
+export const LINGER_MS = 1_000;
 /** Longest wait of one timer of the system. */
 export const TIMER_MS_MAX = 0x7fffffff;
 /** How often a command that failed for a passing reason is sent again. As Linux: nvme_core.max_retries. */
