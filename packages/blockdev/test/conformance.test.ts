@@ -154,8 +154,8 @@ describe('every device', () => {
           }
           const model: Model = new Uint32Array(BLOCKS);
           deepEqual(await readAll(device), model, 'a new device is not all zeroes');
-          await sequential(device, rng, model, 120);
-          await concurrent(device, rng, model, 12);
+          await sequential(device, rng, model, 80);
+          await concurrent(device, rng, model, 8);
           await sequential(device, rng, model, 30);
         } finally {
           await close();

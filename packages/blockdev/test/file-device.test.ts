@@ -1,12 +1,16 @@
 import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
+import { constants } from 'node:os';
 import { describe, it } from 'node:test';
 import * as errors from '../src/file/file-calls.ts';
 import { EAGAIN } from '../src/file/file-calls.ts';
+import { libc } from '../src/file/native.ts';
+import { nativeCalls } from '../src/file/native-calls.ts';
 import { IoOp } from '../src/index.ts';
 import { OPTIMISTIC_READS, ZERO_STEP_BYTES } from '../src/limits.ts';
 import { Op } from './support/op.ts';
 import { BLOCK, preparedFile, scripted } from './support/scripted-calls.ts';
 
+const native = { skip: libc() === null ? 'no system calls by koffi here' : false };
 const filled = (value: number, blocks = 1) => new Uint8Array(blocks * BLOCK).fill(value);
 
 describe('reads', () => {
@@ -154,6 +158,21 @@ describe('writes', () => {
     deepEqual([calls.data[2 * BLOCK], calls.data[3 * BLOCK], calls.data[4 * BLOCK]], [3, 3, 5]);
   });
 
+  it('that wait keep their order when some of them are still held up', () => {
+    const { device, calls } = scripted(preparedFile(16, BLOCK));
+    new Op(device, IoOp.Write, { memory: filled(1, 4) });
+    new Op(device, IoOp.Write, { memory: filled(1, 4), offset: 8 * BLOCK });
+    const both = new Op(device, IoOp.Write, { memory: filled(2, 6), offset: 3 * BLOCK });
+    const behind = new Op(device, IoOp.Write, { memory: filled(3), offset: 6 * BLOCK });
+    const free = new Op(device, IoOp.Write, { memory: filled(4), offset: 2 * BLOCK });
+    calls.end('write');
+    deepEqual([both.state, behind.state, free.state], ['pending', 'pending', 'Ok']);
+    calls.end('write');
+    calls.end('write');
+    deepEqual([both.state, behind.state], ['Ok', 'Ok']);
+    equal(calls.data[6 * BLOCK], 3);
+  });
+
   it('map what the system says', () => {
     const cases: [number, string][] = [
       [errors.ENOSPC, 'NoSpace'],
@@ -243,6 +262,36 @@ describe('zeroing', () => {
       [calls.data[BLOCK - 1], calls.data[BLOCK], calls.data[3 * BLOCK - 1], calls.data[3 * BLOCK]],
       [1, 0, 0, 1],
     );
+  });
+
+  it('notices it in several operations at a time', () => {
+    const { device, calls } = scripted(preparedFile(16));
+    calls.data.fill(1);
+    calls.canZero = false;
+    const zeroes = [0, 1].map((n) => new Op(device, IoOp.Deallocate, { length: BLOCK, offset: n * BLOCK }));
+    for (const name of ['zero', 'zero', 'write', 'write'] as const) calls.end(name);
+    for (const { state } of zeroes) equal(state, 'Ok');
+    ok(!calls.data.subarray(0, 2 * BLOCK).includes(1));
+  });
+
+  it('fails when zeroes cannot be written either', () => {
+    const { device, calls } = scripted(preparedFile(16));
+    calls.canZero = false;
+    for (const [error, name] of [
+      [errors.ENOSPC, 'NoSpace'],
+      [errors.EINVAL, 'Failed'],
+      [0, 'Failed'],
+    ] as const) {
+      const zero = new Op(device, IoOp.Deallocate, { length: BLOCK });
+      if (calls.pool[0]!.name === 'zero') calls.end('zero');
+      calls.end('write', error);
+      equal(zero.state, name);
+    }
+  });
+
+  it('tells the error number of a call on the pool', native, async () => {
+    const outcome = await new Promise((resolve) => nativeCalls(libc()!).zeroLater(-1, 0, 0, BLOCK, resolve));
+    deepEqual(outcome, { errno: -constants.errno.EBADF });
   });
 
   it('reports other errors', () => {

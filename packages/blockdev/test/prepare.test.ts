@@ -120,6 +120,8 @@ describe('a file', () => {
     await refused(fileDevice({ path: missing, create: true }), 'ENOENT', /give a size/);
     await refused(fileDevice({ path: `${missing}/x`, create: true, size: 4096 }), 'ENOENT', /directory does not exist/);
     equal(existsSync(missing), false);
+    await refused(fileDevice({ path: missing, create: true, size: 2 ** 53 - 4096 }), 'EIO', /cannot open/);
+    equal(existsSync(missing), false, 'a file that could not be made whole stayed behind');
     mkdirSync(missing);
     await refused(fileDevice({ path: missing }), 'EINVAL', /is a directory/);
     await refused(fileDevice({ path: '/dev/null' }), 'EINVAL', /neither a regular file nor a block device/);
@@ -154,12 +156,15 @@ describe('a file', () => {
     const script = fileURLToPath(new URL('./support/prepare-as.ts', import.meta.url));
     const other = spawn(process.execPath, [script, path, '', 'stay'], { stdio: ['pipe', 'pipe', 'inherit'] });
     const [line] = await once(other.stdout!, 'data');
-    equal(String(line), 'prepared\n');
-    await refused(fileDevice({ path }), 'EBUSY', /is locked by another program/);
-    await refused(fileDevice({ path, readOnly: true }), 'EBUSY', /is locked by another program/);
-    await releaseDevice(await prepareDevice(fileDevice({ path, shared: true })));
-    other.kill('SIGKILL');
-    await once(other, 'exit');
+    try {
+      equal(String(line), 'prepared\n');
+      await refused(fileDevice({ path }), 'EBUSY', /is locked by another program/);
+      await refused(fileDevice({ path, readOnly: true }), 'EBUSY', /is locked by another program/);
+      await releaseDevice(await prepareDevice(fileDevice({ path, shared: true })));
+    } finally {
+      other.kill('SIGKILL');
+      await once(other, 'exit');
+    }
     const readers = [fileDevice({ path, readOnly: true }), fileDevice({ path, readOnly: true })];
     for (const prepared of await Promise.all(readers.map(prepareDevice))) await releaseDevice(prepared);
   });

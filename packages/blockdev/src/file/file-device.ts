@@ -238,8 +238,9 @@ export class FileDevice implements BlockDevice {
     t.locked = true;
     t.step = step;
     t.stepAt = 0;
+    t.written = !this.#canZero[mode];
     this.#toPool(t);
-    if (this.#canZero[mode]) this.#calls.zeroLater(this.#fd, mode, io.offset + at, step, t.done);
+    if (!t.written) this.#calls.zeroLater(this.#fd, mode, io.offset + at, step, t.done);
     else this.#writeZeroesLater(t);
     return Start.Later;
   }
@@ -323,17 +324,16 @@ export class FileDevice implements BlockDevice {
   #zeroDone(t: Task, count: number): void {
     const { io } = t;
     const mode = zeroMode(io);
-    const wrote = count > 0;
-    if (wrote && t.stepAt + count < t.step) {
+    if (t.written && count > 0 && t.stepAt + count < t.step) {
       t.stepAt += count;
       this.#writeZeroesLater(t);
       return;
     }
     this.#fromPool(t, io.offset + t.at, t.step);
-    if (count < 0 && this.#canZero[mode] && cannotZero(count)) {
+    if (count < 0 && !t.written && cannotZero(count)) {
       this.#canZero[mode] = false;
       this.#restart(t);
-    } else if (count < 0) {
+    } else if (count < 0 || (t.written && count === 0)) {
       this.#endChange(t, this.#failure('zero', count));
     } else {
       t.at += t.step;
@@ -536,6 +536,8 @@ class Task {
   /** Zeroing: bytes of this step, and how many of them have been written. */
   step = 0;
   stepAt = 0;
+  /** Zeroing: this step is done by writing zeroes. */
+  written = false;
   /** Sum of sequence numbers of an optimistic read. */
   sum = 0;
   locked = false;

@@ -89,7 +89,6 @@ export class VolatileCache extends Filter {
       }
     }
     this.#jobs.push(io);
-    if (this.#job !== null) return false;
     this.#submitting = io;
     this.#run();
     const done = this.#submitting === null;
