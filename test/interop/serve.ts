@@ -56,7 +56,7 @@ export class ServeProcess {
 
   /** Ctrl-C, which a terminal sends to the whole process group; answers the exit code. */
   async stop(): Promise<number | null> {
-    process.kill(-this.#child.pid!, 'SIGINT');
+    if (this.#child.exitCode === null && this.#child.signalCode === null) process.kill(-this.#child.pid!, 'SIGINT');
     return await this.#exited;
   }
 }

@@ -47,7 +47,7 @@ soon() {
 must() { step "$@" || finish; }
 
 finish() {
-  local faults='WARNING|BUG:|Oops|Call Trace|blocked for more than|[Ii]/[Oo] [Ee]rror|EXT4-fs (error|warning)|UBSAN|timeout'
+  local faults='WARNING|BUG:|Oops|Call Trace|blocked for more than|[Ii]/[Oo] [Ee]rror|EXT4-fs (error|warning)|UBSAN|timeout|unusual'
   dmesg | grep -E "nvme|block|EXT4|$faults" | grep -E "$faults" | grep -vE "$EXPECTED_MESSAGES" > /tmp/faults
   if [ -s /tmp/faults ]; then
     fail "kernel log is clean" "$(head -n 3 /tmp/faults | tr '\n' '|')"

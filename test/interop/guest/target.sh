@@ -4,12 +4,12 @@
 
 modprobe -a nvmet nvmet-tcp
 must "memory disk" modprobe brd rd_nr=1 rd_size=$((64 * 1024))
-truncate -s 32M /tmp/file
+truncate -s 32M /root/file
 tree=/sys/kernel/config/nvmet subsystem=/sys/kernel/config/nvmet/subsystems/$SUBNQN
 mkdir "$subsystem"
 echo 1 > "$subsystem/attr_allow_any_host"
 echo NVBRAIDINTEROP > "$subsystem/attr_serial"
-backing=(none /dev/ram0 /tmp/file)
+backing=(none /dev/ram0 /root/file)
 for nsid in 1 2; do
   mkdir "$subsystem/namespaces/$nsid"
   echo -n "${backing[nsid]}" > "$subsystem/namespaces/$nsid/device_path"

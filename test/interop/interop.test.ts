@@ -1,0 +1,139 @@
+/*
+ * The stories with a real Linux kernel: it is the host of our target, and the target of our host. They boot guests under
+ * emulation, which takes minutes: without CI or NVBRAID_INTEROP=1 they are skipped.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { connect } from 'nvbraid';
+import { freePort, Guest } from './guest.ts';
+import { unsupported } from './image.ts';
+import { ServeProcess } from './serve.ts';
+
+const NQN = 'nqn.2026-01.io.nvbraid:interop';
+const wanted = Boolean(process.env.CI) || process.env.NVBRAID_INTEROP === '1';
+const skip = wanted ? (unsupported() ?? false) : 'boots Linux guests, which takes minutes: set NVBRAID_INTEROP=1';
+const MIB = 1024 * 1024;
+
+let dir: string;
+before(() => {
+  dir = mkdtempSync(join(tmpdir(), 'nvbraid-interop-'));
+});
+after(() => {
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** Serves `args`, lets a guest run `story` against it, and stops the target with Ctrl-C. */
+async function againstLinux(
+  story: string,
+  args: readonly string[],
+  connectOptions: readonly string[] = [],
+  env: Record<string, string> = {},
+): Promise<void> {
+  const port = await freePort();
+  const serve = await ServeProcess.start({ port, nqn: NQN, args });
+  const guest = new Guest(story, { args: [String(port), NQN, ...connectOptions], env });
+  const { status, lines, trouble } = await guest.finished;
+  const code = await serve.stop();
+  const account = `${lines.join('\n')}\n${trouble}\nnvbraid serve said:\n${serve.output}`;
+  assert.equal(status, 0, account);
+  assert.ok(lines.includes('ok - kernel log is clean'), account);
+  assert.equal(code, 0, `exit code of serve after Ctrl-C; ${account}`);
+}
+
+function sparseFile(name: string, bytes: number): string {
+  const file = join(dir, name);
+  writeFileSync(file, '');
+  truncateSync(file, bytes);
+  return file;
+}
+
+describe('a Linux kernel as host of nvbraid serve', { skip }, () => {
+  test('everything an administrator does, on 512-byte blocks', async () => {
+    await againstLinux('client.sh', [sparseFile('client.img', 96 * MIB), '--block-size', '512']);
+  });
+
+  test('fio verifies on 4096-byte blocks', async () => {
+    await againstLinux('fio.sh', [sparseFile('fio.img', 32 * MIB), '--block-size', '4096']);
+  });
+
+  test('fio verifies with both digests and four I/O queues', async () => {
+    const options = ['--hdr-digest', '--data-digest', '--nr-io-queues=2', '--nr-write-queues=2'];
+    await againstLinux('fio.sh', [sparseFile('digests.img', 32 * MIB)], options, { QUEUES: '5' });
+  });
+
+  test('an ext4 image made outside is mounted, written by fio and checked', async () => {
+    const image = sparseFile('disk.img', 64 * MIB);
+    mkdirSync(join(dir, 'contents'));
+    writeFileSync(join(dir, 'contents/hello'), 'made by mkfs.ext4 -d\n');
+    run('mkfs.ext4', ['-q', '-F', '-d', join(dir, 'contents'), image]);
+    await againstLinux('disk.sh', [image]);
+    run('e2fsck', ['-fn', image]);
+    assert.equal(run('debugfs', ['-R', 'cat /reply', image]), 'left by the guest\n');
+  });
+});
+
+describe('a Linux kernel as target of our host', { skip }, () => {
+  test('verified reads and writes, with and without digests, one queue and four', async () => {
+    const port = await freePort();
+    const guest = new Guest('target.sh', { args: ['4420', NQN], forward: { [port]: 4420 } });
+    try {
+      await guest.line(/^READY$/);
+      for (const digests of [false, true]) {
+        for (const nrIoQueues of [1, 4]) await verify(port, digests, nrIoQueues);
+      }
+    } finally {
+      guest.send('stop');
+    }
+    const { status, lines, trouble } = await guest.finished;
+    assert.equal(status, 0, `${lines.join('\n')}\n${trouble}`);
+  });
+});
+
+/** Overlapping-free random writes of many sizes on both namespaces, all under way at once, then read back. */
+async function verify(port: number, digests: boolean, nrIoQueues: number): Promise<void> {
+  const controller = await connect({
+    ...{ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, nrIoQueues },
+    ...{ hdrDigest: digests, dataDigest: digests, keepAliveTmo: 30, ioTimeoutMs: 120_000, adminTimeoutMs: 120_000 },
+  });
+  try {
+    assert.equal(controller.identify.sn.trim(), 'NVBRAIDINTEROP');
+    for (const nsid of [1, 2]) {
+      const ns = controller.namespace(nsid);
+      const pieces: { slba: number; data: Buffer }[] = [];
+      const sizes = [1, 8, 3, 64, 256, 17, 1024].map((blocks) => blocks * ns.blockSize);
+      let slba = 5;
+      for (const [i, size] of sizes.entries()) {
+        const data = Buffer.alloc(size);
+        for (let at = 0; at < size; at += 4) data.writeUInt32LE((nsid * 0x9e3779b1 + i * 0x85ebca6b + at) >>> 0, at);
+        pieces.push({ slba, data });
+        slba += size / ns.blockSize + 3;
+      }
+      await Promise.all(pieces.map((piece, i) => ns.write(piece.slba, piece.data, { fua: i % 2 === 0 })));
+      await ns.flush();
+      const back = pieces.map((piece) => Buffer.alloc(piece.data.length));
+      await Promise.all(pieces.map((piece, i) => ns.read(piece.slba, back[i]!)));
+      for (const [i, piece] of pieces.entries()) {
+        assert.ok(back[i]!.equals(piece.data), `nsid ${nsid}, ${piece.data.length} bytes at LBA ${piece.slba}`);
+      }
+      await ns.writeZeroes(pieces[1]!.slba, 2);
+      const zeroes = Buffer.alloc(2 * ns.blockSize, 1);
+      await ns.read(pieces[1]!.slba, zeroes);
+      assert.ok(zeroes.every((byte) => byte === 0));
+      await ns.deallocate(pieces[3]!.slba, 64);
+      await assert.rejects(ns.read(ns.blockCount, Buffer.alloc(ns.blockSize)), { code: 'ENVME' });
+    }
+  } finally {
+    await controller.disconnect();
+  }
+}
+
+function run(command: string, args: string[]): string {
+  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+  const result = spawnSync(command, args, { encoding: 'utf8', env });
+  assert.equal(result.status, 0, `${command}: ${result.stderr}`);
+  return result.stdout;
+}
