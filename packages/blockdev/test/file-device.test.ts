@@ -6,7 +6,7 @@ import { EAGAIN } from '../src/file/file-calls.ts';
 import { libc } from '../src/file/native.ts';
 import { nativeCalls } from '../src/file/native-calls.ts';
 import { IoOp } from '../src/index.ts';
-import { OPTIMISTIC_READS, ZERO_STEP_BYTES } from '../src/limits.ts';
+import { OPTIMISTIC_READS, WAIT_RETRIES, WAIT_SCAN, ZERO_STEP_BYTES } from '../src/limits.ts';
 import { Op } from './support/op.ts';
 import { BLOCK, preparedFile, scripted } from './support/scripted-calls.ts';
 
@@ -173,6 +173,26 @@ describe('writes', () => {
     equal(calls.data[6 * BLOCK], 3);
   });
 
+  it('that wait all get their turn, also when they are many', () => {
+    const { device, calls } = scripted(preparedFile(1024, BLOCK));
+    new Op(device, IoOp.Write, { memory: filled(1, 2) });
+    const order: number[] = [];
+    const many = Array.from(
+      { length: 5 * WAIT_SCAN },
+      (_, n) =>
+        // One half piles up on the same block, the other half is only behind it in a line that is too long to scan.
+        new Op(device, IoOp.Write, { memory: filled(n), offset: (n % 2) * (n + 1) * BLOCK }, () => order.push(n)),
+    );
+    ok(many.at(-1)!.state === 'pending', 'a long line is served in order');
+    calls.end('write');
+    ok(many.every((op) => op.state === 'Ok'));
+    deepEqual(
+      order,
+      order.toSorted((a, b) => a - b),
+    );
+    equal(calls.data[0], (5 * WAIT_SCAN - 2) & 0xff);
+  });
+
   it('map what the system says', () => {
     const cases: [number, string][] = [
       [errors.ENOSPC, 'NoSpace'],
@@ -218,6 +238,22 @@ describe('writes', () => {
     equal(long.state, 'Ok');
     await mine.device.close();
     deepEqual([write.state, read.state], ['Ok', 'Ok']);
+  });
+
+  it('of blocks that a dead thread has locked fail in the end', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const prepared = preparedFile(16, BLOCK);
+    const log: string[] = [];
+    const { device } = scripted(prepared, { threads: 2, log: (message) => log.push(message) });
+    new Op(scripted(prepared, { threads: 2 }).device, IoOp.Write, { memory: filled(1, 2) });
+    const ops = [IoOp.Write, IoOp.Read].map((op) => new Op(device, op, { memory: filled(2) }));
+    for (let n = 0; n < WAIT_RETRIES; n++) t.mock.timers.tick(1);
+    for (const { state } of ops) equal(state, 'pending');
+    t.mock.timers.tick(1);
+    for (const { state } of ops) equal(state, 'Failed');
+    equal(log.length, 1);
+    match(log[0]!, /a thread died/);
+    equal(new Op(device, IoOp.Write, { memory: filled(2), offset: 4 * BLOCK }).state, 'Ok', 'other blocks');
   });
 });
 

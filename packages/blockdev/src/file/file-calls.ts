@@ -49,3 +49,8 @@ export interface FileCalls {
   /** Makes a range read as zeroes without writing them; EOPNOTSUPP where that is not possible. */
   zeroLater(fd: number, mode: ZeroMode, position: number, length: number, done: Done): void;
 }
+
+/** True for an answer of `readNow` that means: ask the thread pool. */
+export function wouldWait(result: number): boolean {
+  return result === EAGAIN || result === EOPNOTSUPP;
+}

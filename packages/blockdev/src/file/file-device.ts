@@ -5,44 +5,16 @@ import {
   MAX_LOGGED_FAILURES,
   MAX_TRANSFER_BYTES,
   OPTIMISTIC_READS,
-  WAIT_RETRIES,
-  WAIT_RETRY_MS,
-  WAIT_SCAN,
   ZERO_STEP_BYTES,
   ZERO_WRITE_BYTES,
 } from '../limits.ts';
 import { BUSY, StripeLocks } from '../stripe-locks.ts';
-import {
-  type Done,
-  EDQUOT,
-  EFBIG,
-  EINVAL,
-  EIO,
-  ENODEV,
-  ENOSPC,
-  ENOSYS,
-  ENOTTY,
-  ENXIO,
-  EOPNOTSUPP,
-  EPERM,
-  EROFS,
-  type FileCalls,
-  ZeroMode,
-} from './file-calls.ts';
+import { EOPNOTSUPP, type FileCalls, wouldWait, ZeroMode } from './file-calls.ts';
+import { cannotZero, describe, resultOf } from './file-errors.ts';
 import { FileState, type PreparedFileDevice } from './file-spec.ts';
+import { NO_IO, Start, Task } from './file-task.ts';
 import { FlushGate } from './flush-gate.ts';
-import { wouldWait } from './native-calls.ts';
-
-/** How the start of an operation went. */
-const Start = {
-  /** It is over and has its result. */
-  Done: 0,
-  /** It will end by itself. */
-  Later: 1,
-  /** A stripe of it is taken. */
-  Busy: 2,
-} as const;
-type Start = (typeof Start)[keyof typeof Start];
+import { WaitLine } from './wait-line.ts';
 
 /**
  * One thread's view of a file or block device.
@@ -76,7 +48,7 @@ export class FileDevice implements BlockDevice {
   readonly #log: (message: string) => void;
   readonly #asyncWriteBytes: number;
   readonly #gate: FlushGate;
-  readonly #waiting: Task[] = [];
+  readonly #line: WaitLine;
   readonly #free: Task[] = [];
   readonly #logged = new Set<string>();
   /** False once the file system said that it cannot read without waiting. */
@@ -89,7 +61,6 @@ export class FileDevice implements BlockDevice {
   #onPool = 0;
   /** Of these, how many hold stripes. */
   #holding = 0;
-  #retryTimer: NodeJS.Timeout | null = null;
   #closed = false;
   #idle: (() => void) | null = null;
 
@@ -113,6 +84,14 @@ export class FileDevice implements BlockDevice {
     this.#background = options.background ?? null;
     this.#log = options.log ?? (() => {});
     this.#asyncWriteBytes = prepared.asyncWriteBytes;
+    this.#line = new WaitLine(
+      {
+        start: (task) => this.#start(task.io, task),
+        end: (task) => this.#endTask(task, task.io.result),
+        abandon: (task) => this.#abandon(task),
+      },
+      this.#shared,
+    );
     this.#gate = new FlushGate(
       (done) => this.#sync(done),
       (io, failed) => this.#finish(io, failed ? IoResult.MediaError : IoResult.Ok),
@@ -122,7 +101,7 @@ export class FileDevice implements BlockDevice {
   submit(io: Io): boolean {
     assert(!this.#closed, 'the device is closed');
     let start: Start;
-    if (this.#waiting.length > 0 && io.op !== IoOp.Flush && this.#overlapsWaiting(io, this.#waiting.length)) {
+    if (io.op !== IoOp.Flush && this.#line.blocks(io)) {
       start = Start.Busy;
     } else {
       start = this.#start(io, null);
@@ -130,7 +109,7 @@ export class FileDevice implements BlockDevice {
     }
     this.#pending++;
     this.#background?.started();
-    if (start === Start.Busy) this.#wait(this.#takeTask(io));
+    if (start === Start.Busy) this.#line.add(this.#takeTask(io));
     return false;
   }
 
@@ -204,6 +183,7 @@ export class FileDevice implements BlockDevice {
       const result = this.#writeNow(io);
       if (guarded) this.#locks.unlock(io.offset, io.length);
       if (result !== IoResult.Ok || !io.fua) return this.#over(io, result);
+      if (task !== null) this.#giveTask(task);
       this.#gate.add(io);
       return Start.Later;
     }
@@ -306,7 +286,7 @@ export class FileDevice implements BlockDevice {
       t.attempts++;
       this.#restart(t);
     }
-    this.#runWaiting();
+    this.#line.run();
   }
 
   #writeDone(t: Task, count: number): void {
@@ -318,7 +298,7 @@ export class FileDevice implements BlockDevice {
     }
     this.#fromPool(t, io.offset, io.length);
     this.#endChange(t, count > 0 ? IoResult.Ok : this.#failure('write', count));
-    this.#runWaiting();
+    this.#line.run();
   }
 
   #zeroDone(t: Task, count: number): void {
@@ -340,70 +320,14 @@ export class FileDevice implements BlockDevice {
       if (t.at < io.length) this.#restart(t);
       else this.#endChange(t, IoResult.Ok);
     }
-    this.#runWaiting();
+    this.#line.run();
   }
 
   /** Starts again what has been on the pool; it keeps its place before those who came later. */
   #restart(t: Task): void {
     const start = this.#start(t.io, t);
-    if (start === Start.Busy) this.#wait(t);
+    if (start === Start.Busy) this.#line.add(t);
     else if (start === Start.Done) this.#endTask(t, t.io.result);
-  }
-
-  // ---- waiting in line ----
-
-  #wait(t: Task): void {
-    t.looks = 0;
-    this.#waiting.push(t);
-    if (this.#shared && this.#retryTimer === null) this.#retryLater();
-  }
-
-  /** Nobody tells when another thread gives its stripes back. */
-  #retryLater(): void {
-    this.#retryTimer = setTimeout(() => {
-      this.#retryTimer = null;
-      this.#runWaiting(1);
-      if (this.#waiting.length > 0 && this.#retryTimer === null) this.#retryLater();
-    }, WAIT_RETRY_MS);
-  }
-
-  /** @param ticks how much longer those in line have waited for other threads */
-  #runWaiting(ticks = 0): void {
-    const waiting = this.#waiting;
-    if (waiting.length === 0) return;
-    const over: Task[] = [];
-    const scan = Math.min(waiting.length, WAIT_SCAN);
-    let kept = 0;
-    for (let i = 0; i < scan; i++) {
-      const t = waiting[i]!;
-      const start = this.#overlapsWaiting(t.io, kept) ? Start.Busy : this.#start(t.io, t);
-      if (start === Start.Done) {
-        over.push(t);
-      } else if (start === Start.Busy) {
-        t.looks += ticks;
-        if (this.#holding === 0 && t.looks > WAIT_RETRIES) {
-          this.#say(`${this.#path}: a thread died while it wrote; its blocks cannot be used until a restart`);
-          t.io.result = IoResult.Failed;
-          over.push(t);
-        } else {
-          waiting[kept++] = t;
-        }
-      }
-    }
-    if (kept < scan) waiting.splice(kept, scan - kept);
-    for (const t of over) this.#endTask(t, t.io.result);
-  }
-
-  /** Whether the operation must get in line behind one of the first `count` in it. */
-  #overlapsWaiting(io: Io, count: number): boolean {
-    if (count > WAIT_SCAN) return true;
-    const end = io.offset + io.length;
-    for (let i = 0; i < count; i++) {
-      const other = this.#waiting[i]!.io;
-      const apart = other.offset >= end || other.offset + other.length <= io.offset;
-      if (!apart && (io.op !== IoOp.Read || other.op !== IoOp.Read)) return true;
-    }
-    return false;
   }
 
   // ---- stripes ----
@@ -500,25 +424,21 @@ export class FileDevice implements BlockDevice {
     return IoResult.MediaError;
   }
 
+  /** Another thread has held the stripes for longer than any system call takes. */
+  #abandon(t: Task): void {
+    this.#say(
+      `${this.#path}: a thread died while it wrote; some blocks cannot be used until the device is opened anew`,
+    );
+    t.io.result = IoResult.Failed;
+  }
+
   /** @param error negative error number; 0 when the system did nothing and said nothing */
   #failure(what: string, error: number): IoResult {
-    switch (error) {
-      case ENOSPC:
-      case EDQUOT:
-      case EFBIG:
-        return IoResult.NoSpace;
-      case EROFS:
-      case EPERM:
-        return IoResult.ReadOnly;
-      case EIO:
-      case ENXIO:
-      case ENODEV:
-        this.#say(`${this.#path}: ${what} failed (${describe({ errno: error })})`);
-        return IoResult.MediaError;
-      default:
-        this.#say(`${this.#path}: ${what} failed (${error === 0 ? 'nothing done' : describe({ errno: error })})`);
-        return IoResult.Failed;
+    const result = resultOf(error);
+    if (result === IoResult.MediaError || result === IoResult.Failed) {
+      this.#say(`${this.#path}: ${what} failed (${error === 0 ? 'nothing done' : describe({ errno: error })})`);
     }
+    return result;
   }
 
   #say(message: string): void {
@@ -527,43 +447,6 @@ export class FileDevice implements BlockDevice {
     this.#log(message);
   }
 }
-
-/** An operation in line or on the thread pool; used again and again. */
-class Task {
-  io: Io = NO_IO;
-  /** Bytes done; for zeroing, of the steps before this one. */
-  at = 0;
-  /** Zeroing: bytes of this step, and how many of them have been written. */
-  step = 0;
-  stepAt = 0;
-  /** Zeroing: this step is done by writing zeroes. */
-  written = false;
-  /** Sum of sequence numbers of an optimistic read. */
-  sum = 0;
-  locked = false;
-  /** Reads that a write disturbed. */
-  attempts = 0;
-  /** How often it was looked at in line for other threads' sake. */
-  looks = 0;
-  /** For the calls; made once. */
-  readonly done: Done;
-
-  constructor(poolDone: (task: Task, count: number) => void) {
-    this.done = (error, count = 0) => poolDone(this, error === null ? count : (error.errno ?? EIO));
-  }
-}
-
-const NO_IO: Io = {
-  op: IoOp.Flush,
-  offset: 0,
-  length: 0,
-  memory: Memory.alloc(0),
-  memoryOffset: 0,
-  fua: false,
-  deallocate: false,
-  result: IoResult.Ok,
-  done: () => {},
-};
 
 let zeroMemory: Memory | null = null;
 
@@ -574,13 +457,4 @@ function zeroes(): Memory {
 
 function zeroMode(io: Io): ZeroMode {
   return io.op === IoOp.Deallocate || io.deallocate ? ZeroMode.Punch : ZeroMode.Keep;
-}
-
-/** Errors by which file systems and devices say that they have no such operation. */
-function cannotZero(error: number): boolean {
-  return error === EOPNOTSUPP || error === ENOSYS || error === EINVAL || error === ENOTTY;
-}
-
-function describe(error: { errno?: number | undefined }): string {
-  return error instanceof Error ? error.message : `error ${-(error.errno ?? EIO)}`;
 }

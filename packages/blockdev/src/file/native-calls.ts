@@ -1,6 +1,6 @@
 import { Memory, Ring } from '@nvbraid/base';
 import { MAX_FALLOCATES } from '../limits.ts';
-import { type Done, EAGAIN, EOPNOTSUPP, type FileCalls, ZeroMode } from './file-calls.ts';
+import { type Done, EOPNOTSUPP, type FileCalls, ZeroMode } from './file-calls.ts';
 import { addressOf, type Libc } from './native.ts';
 import { nodeCalls } from './node-calls.ts';
 
@@ -87,9 +87,4 @@ class FallocateQueue {
     const again = this.#library.fallocate(call.fd, call.mode, call.position, call.length);
     return again === 0 ? null : { errno: this.#library.error() };
   }
-}
-
-/** True for an answer of `readNow` that means: ask the thread pool. */
-export function wouldWait(result: number): boolean {
-  return result === EAGAIN || result === EOPNOTSUPP;
 }
