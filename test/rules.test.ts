@@ -88,10 +88,12 @@ const BROKEN: Record<keyof typeof RULES, [SourceFile[], string[]]> = {
       file('packages/wire/package.json', manifest({ dependencies: { koffi: '3.3.4' } })),
       file(
         'package-lock.json',
-        JSON.stringify({ packages: { '': { version: '0.1.0' }, 'packages/wire': { version: '0.1.0' } } }),
+        `{"packages": {"": {"version": "0.1.0"}, "packages/wire": {"version": "0.1.0"},
+          "node_modules/tool": {"optionalDependencies": {
+            "tool-for-mars": "1.0.0" } } } }`,
       ),
     ],
-    ['packages/wire/package.json'],
+    ['package-lock.json:3', 'packages/wire/package.json'],
   ],
   'every package and the repository have their documents': [
     [
@@ -101,8 +103,13 @@ const BROKEN: Record<keyof typeof RULES, [SourceFile[], string[]]> = {
     ['packages/wire/README.md', 'LICENSE'],
   ],
   'files are short and named in kebab-case': [
-    [file('packages/wire/src/camelCase.ts', ''), file('test/x_y/long.ts', 'x\n'.repeat(600)), file('.ci/run.sh', '')],
-    ['packages/wire/src/camelCase.ts', 'test/x_y/long.ts:600', 'test/x_y/long.ts'],
+    [
+      file('packages/wire/src/camelCase.ts', ''),
+      file('scripts/x_y/long.ts', 'x\n'.repeat(600)),
+      file('test/long.ts', 'x\n'.repeat(600)),
+      file('.ci/run.sh', ''),
+    ],
+    ['packages/wire/src/camelCase.ts', 'scripts/x_y/long.ts:600', 'scripts/x_y/long.ts'],
   ],
   'no forbidden words': [
     [file('README.md', `see ../sha${'red'}/x\ncd /wo${'rk'}/main\n// TO${'DO'}: later\nfine /sys/work\n`)],

@@ -14,7 +14,7 @@ step "several jobs at once" run_fio --rw=randrw --bs=8k --io_size=1M --size=3M -
 [ -z "${QUEUES:-}" ] || equal "queues, the admin queue included" "$(cat "/sys/class/nvme/${C#/dev/}/queue_count")" "$QUEUES"
 detach
 attach
-step "verify over a new association" run_fio --rw=write --bs=1M --offset=6M --size=3M --verify_only=1
+step "verify over a new association" run_fio --rw=write --bs=1M --offset=9M --size=1M --verify_only=1
 step "writes with flushes" run_fio --rw=randwrite --bs=16k --fsync=16 --io_size=2M
 detach
 finish
