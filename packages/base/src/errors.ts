@@ -9,6 +9,16 @@ export const ERROR_CODES = {
   EINVAL: { retryable: false },
   ENOTSUP: { retryable: false },
   EIO: { retryable: false },
+  /** The object is being removed. */
+  ENXIO: { retryable: false },
+  /** This kind of device has no such control request. */
+  ENOTTY: { retryable: false },
+  /** The control request is not allowed here; a more general handler may know it. */
+  ENOIOCTLCMD: { retryable: false },
+  /** The device lacks this operation. */
+  EOPNOTSUPP: { retryable: false },
+  /** No path can take the request now. */
+  EWOULDBLOCK: { retryable: true },
   EBUSY: { retryable: true },
   ECONNREFUSED: { retryable: true },
   ECONNRESET: { retryable: true },
