@@ -1,5 +1,6 @@
 import { Subtype } from '@nvbraid/wire';
 import { type ConnectOptions, discover, NvbraidError } from 'nvbraid';
+import { advised } from './advice.ts';
 import type { AssociationValues } from './options.ts';
 
 /** Where a controller is. */
@@ -47,11 +48,12 @@ export async function onlySubsystem(
   given: Given,
   signal: AbortSignal | undefined,
 ): Promise<string> {
-  const { records } = await discover({
+  const work = discover({
     ...connectOptions(given),
     ...address,
     ...(signal === undefined ? {} : { signal }),
   });
+  const { records } = await advised(address, work);
   const nqns = [...new Set(records.filter((record) => record.subtype === Subtype.Nvme).map((record) => record.subnqn))];
   const where = formatAddress(address.traddr, address.trsvcid);
   if (nqns.length === 1) return nqns[0]!;

@@ -91,11 +91,11 @@ export class DemoTraffic {
   }
 
   /** Ends the traffic, makes it stable, and reads everything back. */
-  async finish(): Promise<{ verified: number; operations: number }> {
+  async finish(progress: (share: number) => void): Promise<{ verified: number; operations: number }> {
     const workload = this.#workload;
     await workload.stop();
     if (workload.error === null && this.#options.mayWrite) await this.#namespace.flush();
-    if (workload.error === null && !this.yielded) await workload.verifyWritten(new AbortController().signal);
+    if (workload.error === null && !this.yielded) await workload.verifyWritten(new AbortController().signal, progress);
     return { verified: this.#verifier.checkedBlocks, operations: workload.read.ios + workload.write.ios };
   }
 

@@ -1,4 +1,5 @@
 import { connect, type HostController } from 'nvbraid';
+import { advised } from './advice.ts';
 import { type Address, connectOptions, formatAddress } from './association.ts';
 import { type Session, type SessionNamespace, uuidOf } from './session.ts';
 
@@ -16,12 +17,13 @@ export class HostSession implements Session {
 
   /** A lost controller is not waited for: the command fails instead. */
   static async open(address: Address, given: Given, signal: AbortSignal | undefined): Promise<HostSession> {
-    const controller = await connect({
+    const work = connect({
       ...connectOptions(given),
       ...address,
       ctrlLossTmo: 0,
       ...(signal === undefined ? {} : { signal }),
     });
+    const controller = await advised(address, work);
     return new HostSession(formatAddress(address.traddr, address.trsvcid), controller);
   }
 

@@ -20,7 +20,11 @@ export function fieldLines(
   const view = viewOf(page);
   const lines: FieldLine[] = [];
   for (const [name, field] of layout.fields) {
-    if (skip.includes(name) || field.item !== undefined) continue;
+    if (skip.includes(name) || field.item !== undefined || isLargest(name)) continue;
+    if (isSmallest(name)) {
+      lines.push({ name: pairName(name), text: `0x${page[field.offset]!.toString(16)}`, meaning: '' });
+      continue;
+    }
     const value = field.get(view, 0);
     const text = fieldText(field, value);
     const formatted = typeof value === 'number' ? field.format(value) : '';
@@ -42,12 +46,21 @@ export function fieldValues(
   const view = viewOf(page);
   const values: Record<string, unknown> = {};
   for (const [name, field] of layout.fields) {
-    if (skip.includes(name) || field.item !== undefined) continue;
+    if (skip.includes(name) || field.item !== undefined || isLargest(name)) continue;
+    if (isSmallest(name)) {
+      values[pairName(name)] = page[field.offset];
+      continue;
+    }
     const value: unknown = field.get(view, 0);
     values[name] = value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
   }
   return values;
 }
+
+/** sqes and cqes are one byte, of which the layout names the halves: sqesMin and sqesMax. */
+const isSmallest = (name: string): boolean => /^[sc]qesMin$/.test(name);
+const isLargest = (name: string): boolean => /^[sc]qesMax$/.test(name);
+const pairName = (name: string): string => name.slice(0, -'Min'.length);
 
 export function viewOf(page: Uint8Array): DataView {
   return new DataView(page.buffer, page.byteOffset, page.byteLength);

@@ -1,7 +1,7 @@
+import { NvbraidError } from 'nvbraid';
 import type { Options, Values } from './command.ts';
 import { namespaceOption, outputOptions, sessionOptions } from './options.ts';
 import type { SessionNamespace } from './session.ts';
-import { plural } from './size.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Options of `read` and `write`. */
@@ -58,16 +58,20 @@ export function requestedBytes(options: IoValues, blockSize: number): number | n
   return bytes ?? null;
 }
 
-/** @throws UsageError when the range is not whole blocks inside the namespace */
+/** @throws NvbraidError EINVAL when the range is not whole blocks inside the namespace */
 export function checkRange(namespace: SessionNamespace, slba: number, bytes: number): void {
   const { blockSize, blockCount, nsid } = namespace;
   if (bytes % blockSize !== 0) {
-    throw new UsageError(`${bytes} bytes are not a multiple of the block size ${blockSize} of namespace ${nsid}`);
+    throw new NvbraidError(
+      'EINVAL',
+      `${bytes} bytes are not a multiple of the block size ${blockSize} of namespace ${nsid}`,
+    );
   }
-  const blocks = bytes / blockSize;
-  if (slba + blocks > blockCount) {
-    throw new UsageError(
-      `${plural(blocks, 'block')} from block ${slba} on reach beyond the end of namespace ${nsid}, which has ${plural(blockCount, 'block')}`,
+  const last = slba + bytes / blockSize - 1;
+  if (last >= blockCount) {
+    throw new NvbraidError(
+      'EINVAL',
+      `block ${last} is beyond the end of namespace ${nsid}, whose last block is ${blockCount - 1}`,
     );
   }
 }

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { connect, type HostController, type HostNamespace, NvbraidError, type Target } from 'nvbraid';
+import { advised } from '../advice.ts';
 import { type Address, connectOptions, formatAddress } from '../association.ts';
 import { benchResult, describeResult, Progress } from '../bench/result.ts';
 import { makeVerifier, type VerifyMode } from '../bench/verifier.ts';
@@ -9,7 +10,7 @@ import { describeNamespaces } from '../host-session.ts';
 import { chooseNamespace, resolveAddress } from '../open-session.ts';
 import { namespaceOption, outputOptions, queueOptions, sessionOptions } from '../options.ts';
 import { startSelfTarget } from '../self-target.ts';
-import { formatDuration, formatSize } from '../size.ts';
+import { formatDuration, formatSize, plural } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
 import { UsageError } from '../usage-error.ts';
 
@@ -73,12 +74,8 @@ export const bench = command({
     const place = await findTarget(invocation, stop.signal);
     let controller: HostController | null = null;
     try {
-      controller = await connect({
-        ...connectOptions(options),
-        ...place.address,
-        ctrlLossTmo: 0,
-        signal: stop.signal,
-      });
+      const wanted = { ...connectOptions(options), ...place.address, ctrlLossTmo: 0, signal: stop.signal };
+      controller = await advised(place.address, connect(wanted));
       const where = formatAddress(place.address.traddr, place.address.trsvcid);
       const { nsid } = chooseNamespace({ where, namespaces: describeNamespaces(controller) }, options['namespace-id']);
       return await measure(invocation, controller, controller.namespace(nsid), where, stop);
@@ -115,7 +112,7 @@ async function measure(
   const json = options['output-format'] === 'json';
   const plan = planOf(options, namespace);
   if (!json) {
-    const queues = `${controller.nrIoQueues} queues, depth ${plan.iodepth}`;
+    const queues = `${plural(controller.nrIoQueues, 'queue')}, depth ${plan.iodepth}`;
     terminal.note(
       `${plan.rw} of ${formatSize(plan.blockBytes)} for ${formatDuration(options.runtime * 1000)} on ${formatSize(plan.sizeBytes)} of namespace ${namespace.nsid} at ${where}, ${queues}, seed ${plan.seed}`,
     );
@@ -161,11 +158,17 @@ function planOf(options: BenchInvocation['options'], namespace: HostNamespace): 
   const { bs, verify, self } = options;
   const { blockSize, size, nsid } = namespace;
   if (bs % blockSize !== 0) {
-    throw new UsageError(`--bs ${bs} is not a multiple of the block size ${blockSize} of namespace ${nsid}`);
+    throw new NvbraidError(
+      'EINVAL',
+      `--bs ${bs} is not a multiple of the block size ${blockSize} of namespace ${nsid}`,
+    );
   }
   const wanted = options.size ?? size;
   if (wanted > size) {
-    throw new UsageError(`--size ${formatSize(wanted)} is more than namespace ${nsid} has: ${formatSize(size)}`);
+    throw new NvbraidError(
+      'EINVAL',
+      `--size ${formatSize(wanted)} is more than namespace ${nsid} has: ${formatSize(size)}`,
+    );
   }
   const sizeBytes = Math.floor(wanted / bs) * bs;
   if (sizeBytes === 0) throw new UsageError(`--bs ${formatSize(bs)} is more than the ${formatSize(wanted)} to be used`);

@@ -1,5 +1,6 @@
 import { ControlClient, ControlServer, ownSocketPath, runningProcesses } from '@nvbraid/manage';
 import { connect as connectController, type HostController, NvbraidError } from 'nvbraid';
+import { advised } from '../advice.ts';
 import { type Address, connectOptions, formatAddress, onlySubsystem } from '../association.ts';
 import { command } from '../command.ts';
 import { controllerMethods } from '../control-methods.ts';
@@ -15,7 +16,7 @@ import {
   verboseOption,
 } from '../options.ts';
 import { processStatus } from '../process-session.ts';
-import { formatCount, formatDuration, formatMicroseconds, formatSize } from '../size.ts';
+import { formatCount, formatDuration, formatMicroseconds, formatSize, plural } from '../size.ts';
 import type { ConnectStatus } from '../status.ts';
 import { StopSignal } from '../stop-signal.ts';
 import type { Terminal } from '../terminal.ts';
@@ -61,7 +62,7 @@ export const connect = command({
     const nqn = options.nqn ?? (await onlySubsystem({ transport, traddr, trsvcid }, options, signal));
     const address: Address = { transport, traddr, trsvcid, nqn };
     if (!options['duplicate-connect']) await refuseDuplicate(address);
-    const controller = await connectController({ ...connectOptions(options), ...address, signal });
+    const controller = await advised(address, connectController({ ...connectOptions(options), ...address, signal }));
     const foreground = new Foreground(controller, address, terminal, options['output-format'] === 'json');
     return foreground.run(options.socket, stop, options.verbose > 0);
   },
@@ -106,9 +107,11 @@ class Foreground {
 
   async run(socket: string | undefined, stop: StopSignal, verbose: boolean): Promise<number> {
     const controller = this.#controller;
-    controller.on('state', (state, error) =>
-      this.#event('state', stateText(state, error), { state, error: error?.message }),
-    );
+    controller.on('state', (state, error) => {
+      if (stop.stopped) return;
+
+      this.#event('state', stateText(state, error), { state, error: error?.message });
+    });
     controller.on('namespaces', (nsids) =>
       this.#event('namespaces', `namespaces changed: ${nsids.join(', ')}`, { nsids }),
     );
@@ -188,7 +191,7 @@ class Foreground {
       `connected to ${terminal.style('bold', nqn)} at ${formatAddress(traddr, trsvcid)}, controller ${controller.cntlid}`,
     );
     terminal.line(
-      `  ${controller.nrIoQueues} I/O queues of ${controller.queueSize} entries, at most ${formatSize(controller.maxTransferBytes)} per command`,
+      `  ${plural(controller.nrIoQueues, 'I/O queue')} of ${controller.queueSize} entries, at most ${formatSize(controller.maxTransferBytes)} per command`,
     );
     for (const { nsid, blockSize, blockCount, readOnly } of namespaces) {
       const size = formatSize(blockSize * blockCount);

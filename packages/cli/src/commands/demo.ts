@@ -98,7 +98,8 @@ export const demo = command({
       await target.close();
     }
     const time = formatDuration(performance.now() - startedMs);
-    terminal.line(`Stopped after ${time}. Everything that was written is in ${path}.`);
+    const end = mayWrite ? `Everything that was written is in ${path}.` : `Nothing in ${path} was changed by the demo.`;
+    terminal.line(`Stopped after ${time}. ${end}`);
     return 0;
   },
 });
@@ -134,7 +135,9 @@ async function traffic(
     await Promise.race([stop.wait(), demo.failed()]);
     clearInterval(ticker);
     if (timer !== null) clearTimeout(timer);
-    const { verified, operations } = await demo.finish();
+    const { verified, operations } = await demo.finish((share) => {
+      terminal.status(`reading back ${Math.round(share * 100)} %`);
+    });
     terminal.endStatus();
     if (demo.error !== null) throw demo.error;
     terminal.line(`${operations} operations, ${verified} blocks verified, no error`);

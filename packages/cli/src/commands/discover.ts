@@ -1,5 +1,6 @@
 import { ADRFAM_NAMES, EFLAGS_NAMES, SECTYPE_NAMES, SUBTYPE_NAMES, TREQ_NAMES, TRTYPE_NAMES } from '@nvbraid/wire';
 import { type DiscoveryLogEntry, discover as discoverLog } from 'nvbraid';
+import { advised } from '../advice.ts';
 import { connectOptions } from '../association.ts';
 import { command } from '../command.ts';
 import { addressOptions, associationOptions, outputOptions } from '../options.ts';
@@ -29,7 +30,7 @@ export const discover = command({
     if (traddr === undefined) throw new UsageError('-a is missing: the address of the target');
     using stop = new StopSignal();
     const { 'keep-alive-tmo': keepAlive, ...association } = options;
-    const { genctr, records } = await discoverLog({
+    const work = discoverLog({
       ...connectOptions(given.has('keep-alive-tmo') ? { ...association, 'keep-alive-tmo': keepAlive } : association),
       transport,
       traddr,
@@ -37,6 +38,7 @@ export const discover = command({
       ...(options.nqn === undefined ? {} : { nqn: options.nqn }),
       signal: stop.signal,
     });
+    const { genctr, records } = await advised({ transport, traddr, trsvcid }, work);
     const entries = records.map(entryFields);
     if (options['output-format'] === 'json') {
       terminal.json({ genctr, records: entries });

@@ -3,7 +3,7 @@ import { formatAddress } from '../association.ts';
 import { command } from '../command.ts';
 import { outputOptions, processOptions, verboseOption } from '../options.ts';
 import { processStatus } from '../process-session.ts';
-import { formatDuration, formatSize } from '../size.ts';
+import { formatDuration, formatSize, plural } from '../size.ts';
 import type { ConnectStatus, ProcessStatus, ServeStatus } from '../status.ts';
 import { type Column, table } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
@@ -106,7 +106,7 @@ function serveRows(status: ServeStatus): string[][] {
       subsystem.nqn,
       subsystem.namespaces,
       addresses.join(' '),
-      `${status.stats.controllers} controllers`,
+      plural(status.stats.controllers ?? 0, 'controller'),
     );
   });
 }

@@ -8,7 +8,6 @@ import { chooseNamespace, openSession } from '../open-session.ts';
 import { CHUNK_BYTES, type Session, type SessionNamespace } from '../session.ts';
 import { plural } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
-import { UsageError } from '../usage-error.ts';
 
 const { 'output-format': outputFormat, ...options } = ioOptions;
 
@@ -45,7 +44,7 @@ export const write = command({
         for await (const chunk of source) if (!(await writer.take(chunk as Buffer))) break;
         await writer.end();
       } catch (error) {
-        if (error instanceof NvbraidError || error instanceof UsageError) throw error;
+        if (error instanceof NvbraidError) throw error;
         throw new NvbraidError('EIO', `cannot read ${path ?? 'standard input'}: ${fileProblem(error)}`, {
           cause: error,
         });
@@ -73,14 +72,15 @@ async function fileLength(path: string): Promise<number | null> {
 }
 
 function checkLength(namespace: SessionNamespace, slba: number, bytes: number, asItIs: boolean): void {
-  if (bytes === 0) throw new UsageError('there is no data to write');
+  if (bytes === 0) throw new NvbraidError('EINVAL', 'there is no data to write');
   if (asItIs && bytes % namespace.blockSize !== 0) throw notWhole(namespace, bytes);
   checkRange(namespace, slba, bytes);
 }
 
-function notWhole(namespace: SessionNamespace, bytes: number): UsageError {
+function notWhole(namespace: SessionNamespace, bytes: number): NvbraidError {
   const up = Math.ceil(bytes / namespace.blockSize) * namespace.blockSize;
-  return new UsageError(
+  return new NvbraidError(
+    'EINVAL',
     `the data has ${bytes} bytes, not a multiple of the block size ${namespace.blockSize}; --data-size ${up} fills it up with zeroes`,
   );
 }
@@ -131,7 +131,7 @@ class BlockWriter {
   async end(): Promise<void> {
     if (this.#bytes === null) {
       if (this.#held % this.#namespace.blockSize !== 0) throw notWhole(this.#namespace, this.written + this.#held);
-      if (this.written + this.#held === 0) throw new UsageError('there is no data to write');
+      if (this.written + this.#held === 0) throw new NvbraidError('EINVAL', 'there is no data to write');
       await this.#flush();
       return;
     }
