@@ -228,5 +228,7 @@ describe('volatile cache', () => {
     deepEqual((await tags(device)).slice(0, 5), [1, 1, 1, 1, 0]);
     await device.close();
     await releaseDevice(prepared);
+    // The file is free again: its lock went with it.
+    await releaseDevice(await prepareDevice(spec));
   });
 });
