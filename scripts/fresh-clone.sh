@@ -2,6 +2,7 @@
 # Does what somebody does who has just cloned the repository, with the Node of the machine, however old:
 #   npm test, npm start until it is ready, Ctrl-C; then the same after an install without scripts.
 # usage: scripts/fresh-clone.sh [PATTERN…]   (test files to run; default: a quick choice; "all" for everything)
+# PORT=4455 scripts/fresh-clone.sh … when something else has the usual one.
 # Not part of `npm test`: it installs everything anew.
 set -eu -o pipefail
 origin=$(cd "$(dirname "$0")/.." && pwd)
@@ -28,7 +29,7 @@ case ${1:-} in
 esac || fail "npm test"
 say "npm test passes"
 
-npm start < /dev/null > "$work/start.log" 2>&1 &
+npm start ${PORT:+-- -s "$PORT"} < /dev/null > "$work/start.log" 2>&1 &
 start=$!
 for _ in $(seq 600); do
   grep -q 'nvme connect' "$work/start.log" && break

@@ -46,16 +46,12 @@ if (process.argv.includes('--check')) {
 } else if (!installIsCurrent()) {
   console.error('nvbraid: installing dependencies (npm ci) …');
   const npm = process.env.npm_execpath;
+  // Warnings would say, for each package, that this Node is too old: the install is about to bring the right one.
+  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+  const options = { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] };
   const result = npm
-    ? spawnSync(process.execPath, [npm, 'ci', '--no-audit', '--no-fund'], {
-        cwd: root,
-        stdio: ['ignore', 'ignore', 'inherit'],
-      })
-    : spawnSync('npm', ['ci', '--no-audit', '--no-fund'], {
-        cwd: root,
-        stdio: ['ignore', 'ignore', 'inherit'],
-        shell: true,
-      });
+    ? spawnSync(process.execPath, [npm, ...args], options)
+    : spawnSync('npm', args, { ...options, shell: true });
   if (result.status !== 0) {
     console.error('nvbraid: `npm ci` failed; the lines above say why. Is the npm registry reachable?');
     process.exit(1);
