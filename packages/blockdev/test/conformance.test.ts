@@ -28,7 +28,7 @@ function anyStep(rng: Rng): Step {
   const op = rng.pick([IoOp.Read, IoOp.Read, IoOp.Write, IoOp.Write, IoOp.Write, IoOp.WriteZeroes, IoOp.Deallocate]);
   const count = rng.chance(0.7) ? rng.between(1, 4) : rng.between(1, LONGEST);
   const first = rng.chance(0.1) ? BLOCKS - count : rng.below(BLOCKS - count + 1);
-  const fua = rng.chance(0.1) && (op === IoOp.Write || op === IoOp.WriteZeroes);
+  const fua = rng.chance(0.04) && (op === IoOp.Write || op === IoOp.WriteZeroes);
   return { op, first, count, fua, deallocate: rng.chance(0.5), tag: op === IoOp.Write ? ++lastTag : 0 };
 }
 
@@ -91,7 +91,7 @@ async function readAll(device: BlockDevice): Promise<Model> {
 /** One at a time: every read must return exactly what was written last. */
 async function sequential(device: BlockDevice, rng: Rng, model: Model, steps: number): Promise<void> {
   for (let n = 0; n < steps; n++) {
-    const step = rng.chance(0.05)
+    const step = rng.chance(0.03)
       ? { op: IoOp.Flush, first: 0, count: 0, fua: false, deallocate: false, tag: 0 }
       : anyStep(rng);
     const running = new Running(device, step);
@@ -112,7 +112,7 @@ async function concurrent(device: BlockDevice, rng: Rng, model: Model, rounds: n
     const all: Running[] = [];
     for (let n = 0; n < 24; n++) {
       all.push(new Running(device, anyStep(rng)));
-      if (rng.chance(0.1)) {
+      if (rng.chance(0.03)) {
         all.push(new Running(device, { op: IoOp.Flush, first: 0, count: 0, fua: false, deallocate: false, tag: 0 }));
       }
     }
