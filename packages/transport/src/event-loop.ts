@@ -1,6 +1,6 @@
 import { isMainThread } from 'node:worker_threads';
 import { assert, Memory, NvbraidError, Ring } from '@nvbraid/base';
-import type { PollHandle } from 'koffi';
+import type koffiModule from 'koffi';
 import { EAGAIN, EINTR, systemError } from './errors.ts';
 import { addressOf, koffi, type Libc, libc } from './libc.ts';
 import {
@@ -88,7 +88,7 @@ export class EventLoop {
   #closed = false;
 
   /** Node's loop watches this one. */
-  #poll: PollHandle | null = null;
+  #poll: ReturnType<typeof koffiModule.node.poll> | null = null;
   #referenced = false;
   #batchScheduled = false;
 
