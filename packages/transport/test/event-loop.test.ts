@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { describe, test } from 'node:test';
+import { afterEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { type Connection, closeWakeFd, createWakeFd, currentEventLoop, EPOLLIN, tcp, wake } from '@nvbraid/transport';
-import { ended, link, Recorder, send, turns } from './harness.ts';
+import {
+  type Connection,
+  closeWakeFd,
+  createWakeFd,
+  currentEventLoop,
+  EPOLLIN,
+  tcp as tcpRow,
+  wake,
+} from '@nvbraid/transport';
+import { closeAll, ended, link, Recorder, send, tracked, turns } from './harness.ts';
+
+const tcp = tracked(tcpRow);
 
 class Reactor {
   readonly wakeFd = createWakeFd();
@@ -33,7 +43,9 @@ class Reactor {
   }
 }
 
-describe('event loop', { skip: tcp.unsupported() ?? false }, () => {
+describe('event loop', { skip: tcp.unsupported() ?? false, timeout: 30_000 }, () => {
+  afterEach(closeAll);
+
   test('an event of a closed descriptor does not reach the one that got its number', async () => {
     const loop = currentEventLoop();
     const [one, two] = [createWakeFd(), createWakeFd()];

@@ -164,3 +164,37 @@ export function sleep(ms: number): Promise<void> {
 export async function ended(...recorders: Recorder[]): Promise<void> {
   await Promise.all(recorders.map((recorder) => recorder.untilClosed()));
 }
+
+const open = new Set<Connection | Listener>();
+
+/** The same transport, but `closeAll` closes what a test has left open, so that a failed test does not keep its process. */
+export function tracked(transport: Transport): Transport {
+  return {
+    name: transport.name,
+    trtype: transport.trtype,
+    canHandOff: transport.canHandOff,
+    unsupported: () => transport.unsupported(),
+    listen: async (options, onConnection) => {
+      const listener = await transport.listen(options, (connection) => {
+        open.add(connection);
+        onConnection(connection);
+      });
+      open.add(listener);
+      return listener;
+    },
+    connect: async (options) => {
+      const connection = await transport.connect(options);
+      open.add(connection);
+      return connection;
+    },
+    adopt: (fd) => transport.adopt(fd),
+  };
+}
+
+export async function closeAll(): Promise<void> {
+  for (const one of open) {
+    if ('close' in one) await one.close();
+    else one.destroy(null);
+  }
+  open.clear();
+}

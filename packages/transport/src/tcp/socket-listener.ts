@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { EAGAIN, EINTR, systemError } from '../errors.ts';
+import { EAGAIN, systemError } from '../errors.ts';
 import { currentEventLoop, EPOLLIN, type EventLoop, type FdHandler } from '../event-loop.ts';
 import { ACCEPT_MAX, ACCEPT_RETRY_MS } from '../limits.ts';
 import type { Connection, Endpoint, Listener, SocketOptions } from '../transport.ts';
@@ -10,8 +10,18 @@ import { applyOptions, type SocketOps } from './socket-ops.ts';
 
 const { errno: E } = constants;
 
-/** The system has nothing left for a new connection: trying again at once would be a busy loop. */
-const OUT_OF_RESOURCES = new Set([E.EMFILE, E.ENFILE, E.ENOBUFS, E.ENOMEM]);
+/** Errors of one connection that failed while it waited (accept(2)): the next one may be fine. */
+const OF_ONE_CONNECTION = new Set([
+  E.EINTR,
+  E.ECONNABORTED,
+  E.EPERM, // a firewall's word
+  E.EPROTO,
+  E.ENOPROTOOPT,
+  E.EOPNOTSUPP,
+  E.ENETDOWN,
+  E.ENETUNREACH,
+  E.EHOSTUNREACH,
+]);
 
 /** A listening socket. */
 export class SocketListener implements Listener, FdHandler {
@@ -67,8 +77,8 @@ export class SocketListener implements Listener, FdHandler {
   /** Answers whether another connection may be waiting. */
   #acceptFailed(errno: number): boolean {
     if (errno === EAGAIN) return false;
-    if (errno === EINTR) return true;
-    if (!OUT_OF_RESOURCES.has(errno)) return true; // this one connection failed while it waited: accept(2)
+    if (OF_ONE_CONNECTION.has(errno)) return true;
+    // The system has nothing left for a new connection: trying again at once would be a busy loop.
     this.#loop.modify(this.#fd, 0);
     this.#retry = setTimeout(this.#acceptAgain, ACCEPT_RETRY_MS);
     return false;
