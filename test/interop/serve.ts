@@ -1,5 +1,6 @@
 /* `nvbraid serve` as a child process, for stories that need a target as people run it. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 
@@ -54,11 +55,34 @@ export class ServeProcess {
     return serve;
   }
 
-  /** Ctrl-C, which a terminal sends to the whole process group; answers the exit code. */
+  /**
+   * What Ctrl-C does to the server; answers the exit code. Shells and npm in front of it are left out, since a shell that
+   * gets the signal too ends with it, whatever the server says.
+   */
   async stop(): Promise<number | null> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) process.kill(-this.#child.pid!, 'SIGINT');
+    if (this.#child.exitCode === null && this.#child.signalCode === null)
+      process.kill(innermost(this.#child.pid!), 'SIGINT');
     return await this.#exited;
   }
+}
+
+/** The process at the end of a chain of children. */
+function innermost(pid: number): number {
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      // pid (command) state ppid …
+      const parent = Number(
+        readFileSync(`/proc/${name}/stat`, 'latin1')
+          .replace(/^.*\) \S /s, '')
+          .split(' ')[0],
+      );
+      if (parent === pid) return innermost(Number(name));
+    } catch {
+      // it has just ended
+    }
+  }
+  return pid;
 }
 
 function accepts(port: number): Promise<boolean> {
