@@ -37,7 +37,10 @@ export interface ConnectOptions extends SocketOptions {
   readonly timeoutMs?: number;
 }
 
-/** What a connection tells its owner. All calls come from the thread that owns the connection. */
+/**
+ * What a connection tells its owner. All calls come from the thread that owns the connection, and never from inside a
+ * call of the owner to a connection.
+ */
 export interface ConnectionHandler {
   /** Bytes `start` to `end` of `memory` have arrived. They are valid until the call returns; all must be taken. */
   received(memory: Memory, start: number, end: number): void;
@@ -68,13 +71,17 @@ export interface Connection {
   /** Stops and resumes delivery of received bytes (back-pressure towards the peer). */
   pause(): void;
   resume(): void;
-  /** Sends what is kept, then closes in order. `closed(null)` follows. */
+  /**
+   * Sends what is kept, then closes in order; what still arrives is thrown away. `closed(null)` follows when the peer
+   * has ended too, or has not within 5 s; ETIMEDOUT if what is kept cannot be sent in that time. The same happens by
+   * itself when the peer ends.
+   */
   end(): void;
   /** Closes at once with a reset (linger 0). `closed` follows with `error`. */
   destroy(error: NvbraidError | null): void;
   /**
    * Gives up the file descriptor without closing it, for another thread to adopt: no handler call comes any more.
-   * Only when `row.canHandOff`, and while `backlogBytes` is 0.
+   * Only when `row.canHandOff`, and while `backlogBytes` is 0. Bytes not received yet wait for the new owner.
    */
   detach(): number;
 }
