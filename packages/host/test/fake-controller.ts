@@ -164,6 +164,12 @@ export class FakeController implements HostPlatform {
     return this;
   }
 
+  /** Answers a command that a rule has left unanswered. */
+  complete(qid: number, cid: number, reply: Reply): void {
+    const association = this.#associations.find((each) => each.open && each.queue.qid === qid)!;
+    this.#reply(association, cid, reply);
+  }
+
   /** Answers an asynchronous event request. */
   event(type: number, info: number, lid: number): this {
     const waiting = this.waitingEvents.shift();

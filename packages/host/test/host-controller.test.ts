@@ -392,16 +392,25 @@ test('aborts: never more at a time than ACL allows, and none for commands that h
   controller.identify.acl = 1;
   controller.start();
   const requests = stuck(controller, 6);
-  let outstanding = 0;
+  const aborts: SeenCommand[] = [];
   controller.rules.unshift(
-    on('Abort', () => {
-      outstanding++;
+    on('Abort', (command) => {
+      aborts.push(command);
       return 'silence';
     }),
   );
+  const cids = requests.map((request) => request.cid);
   for (const request of requests) controller.host.abort(request);
   controller.drive();
-  assert.equal(outstanding, 2);
+  assert.equal(aborts.length, 2);
+  // The third command ends by itself; the answer to an Abort makes room for that of the fourth.
+  controller.complete(1, cids[2]!, { status: Status.AbortRequested });
+  controller.complete(0, aborts[0]!.cid, {});
+  controller.drive();
+  assert.deepEqual(
+    aborts.map((abort) => AbortSqe.abortCid.get(abort.view, 0)),
+    [cids[0], cids[1], cids[3]],
+  );
   assert.ok(requests.every((request) => request.ends === 1 && request.status === Status.CommandAbortedByHost));
 });
 

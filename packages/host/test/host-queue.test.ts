@@ -381,6 +381,10 @@ test('CPDA: payload of capsules and H2CData begins where the controller wants it
   const small = pattern(512);
   peer.queue.submit(write(small));
   assert.deepEqual(peer.expect('CapsuleCmd', { pdo: 128, plen: 128 + 512 }).data, small);
+  assert.ok(
+    peer.raw.slice(72, 128).every((byte) => byte === 0),
+    'padding is zero',
+  );
   const large = pattern(16_384);
   peer.queue.submit(write(large));
   const { cid } = peer.expect('CapsuleCmd', { pdo: 0 }).sqe;

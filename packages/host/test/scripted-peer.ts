@@ -38,13 +38,17 @@ const LAYOUTS: Record<number, Layout<any>> = {
   [PduType.H2CData]: H2CData,
 };
 
+/** Shared by all peers: a transport takes everything at once. */
+const OUTBOX = new Outbox();
+const SCRATCH = Memory.alloc(1 << 20);
+OUTBOX.arena.bytes.fill(0xff);
+
 /** Takes the host's byte stream apart. */
 export class Listener implements PduSink {
   readonly seen: SeenPdu[] = [];
   readonly framer = new Framer('controller', this, { maxInCapsule: 1 << 20, maxData: 1 << 20 });
   #fields: Record<string, unknown> = {};
   #sqe = Sqe.parse(new DataView(new ArrayBuffer(64)), 0);
-  readonly #data = Memory.alloc(1 << 20);
 
   pduHeader(type: number, view: DataView, base: number): void {
     this.#fields = LAYOUTS[type]!.parse(view, base);
@@ -52,7 +56,7 @@ export class Listener implements PduSink {
   }
 
   pduPlace(): void {
-    this.framer.placeMemory = this.#data;
+    this.framer.placeMemory = SCRATCH;
     this.framer.placeOffset = 0;
   }
 
@@ -76,7 +80,7 @@ export class ScriptedPeer implements HostQueueOwner {
   readonly clock = new FakeClock(1000);
   readonly queue: HostQueue;
   readonly listener = new Listener();
-  readonly #out = new Outbox();
+  readonly #out = OUTBOX;
   readonly #rng: Rng | undefined;
   /** Digests and alignment of what `send` makes. */
   hdgst = false;
@@ -85,6 +89,8 @@ export class ScriptedPeer implements HostQueueOwner {
   ready = 0;
   wants = 0;
   failures: NvbraidError[] = [];
+  /** The last bytes of the host as they were on the wire. */
+  raw: Uint8Array = new Uint8Array(0);
   timedOut: number[] = [];
 
   constructor(options: PeerOptions = {}) {
@@ -117,7 +123,10 @@ export class ScriptedPeer implements HostQueueOwner {
       more = this.queue.transmit(this.#out);
       const bytes = this.#out.toBytes();
       if (this.#out.bytes === 0) break;
+      // Nothing may rely on a fresh arena.
+      this.#out.arena.bytes.fill(0xff, 0, this.#out.used);
       this.#out.reset();
+      this.raw = bytes;
       this.listener.framer.receive(Memory.over(bytes), 0, bytes.length);
     }
   }
@@ -271,7 +280,15 @@ export function flush(): TestRequest {
   return request;
 }
 
-/** `length` bytes that tell where they come from. */
+const patterns = new Map<string, Uint8Array>();
+
+/** `length` bytes that tell where they come from; a copy of the caller's own. */
 export function pattern(length: number, seed = 1): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 17 + (i >> 8)) & 0xff);
+  const key = `${length} ${seed}`;
+  let bytes = patterns.get(key);
+  if (bytes === undefined) {
+    bytes = Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 17 + (i >> 8)) & 0xff);
+    patterns.set(key, bytes);
+  }
+  return bytes.slice();
 }
