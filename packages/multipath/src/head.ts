@@ -76,7 +76,7 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
   marginalCount = 0;
   /** Average over all paths, and when something was last measured. */
   latencyMs = INITIAL_LATENCY_MS;
-  measuredMs = Number.NEGATIVE_INFINITY;
+  measuredMs = 0;
 
   readonly #io: Submitter<P, B>;
   readonly #sections = new ReadSections();

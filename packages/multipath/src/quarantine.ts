@@ -1,5 +1,5 @@
 import { assert, NEVER, NvbraidError } from '@nvbraid/base';
-import { Outcome } from './bio.ts';
+import { type Bio, Outcome } from './bio.ts';
 import type { Head } from './head.ts';
 import type { Path } from './path.ts';
 
@@ -49,10 +49,11 @@ export class Quarantine {
     }
   }
 
-  /** Judges one completion on a path. Allocates nothing. */
-  observe(path: Path, outcome: Outcome, tookMs: number, nowMs: number): void {
+  /** Judges one completion on a path, at `head.measuredMs`. Allocates nothing. */
+  observe(path: Path, bio: Bio, outcome: Outcome): void {
     const { options } = this;
     if (path.marginal) return;
+    const nowMs = this.#head.measuredMs;
     if (nowMs - path.windowStartMs >= options.windowMs) {
       path.windowStartMs = nowMs;
       path.windowCount = 0;
@@ -61,7 +62,7 @@ export class Quarantine {
     }
     path.windowCount++;
     if (outcome === Outcome.PathError || outcome === Outcome.Retryable) path.windowErrors++;
-    if (tookMs > options.slowMs) path.windowSlow++;
+    if (nowMs - bio.startedMs > options.slowMs) path.windowSlow++;
     if (path.windowCount < options.minSamples || path.head === null) return;
     const tooBad = path.windowErrors >= options.errorRate * path.windowCount;
     const tooSlow = path.windowSlow >= options.slowRate * path.windowCount;

@@ -137,13 +137,11 @@ export class Submitter<P extends Path, B extends Bio> {
     path.ioCount++;
     if (outcome !== Outcome.Ok) path.errorCount++;
     if ((bio.flags & BioFlag.Timed) !== 0) {
-      const nowMs = head.clock.nowMs();
-      const tookMs = nowMs - bio.startedMs;
-      head.measuredMs = nowMs;
+      head.measuredMs = head.clock.nowMs();
       // An error that comes at once must not make its path look fast.
-      if (outcome === Outcome.Ok) sampleLatency(head, path, tookMs, nowMs);
-      if (head.quarantine !== null) head.quarantine.observe(path, outcome, tookMs, nowMs);
-      if (disposition === Disposition.Retry) bio.startedMs = nowMs;
+      if (outcome === Outcome.Ok) sampleLatency(head, path, bio);
+      if (head.quarantine !== null) head.quarantine.observe(path, bio, outcome);
+      if (disposition === Disposition.Retry) bio.startedMs = head.measuredMs;
       else path.inflightBytes -= bio.bytes;
     }
     if (disposition !== Disposition.Retry && (bio.flags & BioFlag.Counted) !== 0 && path.nrActive.value > 0) {

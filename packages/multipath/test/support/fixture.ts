@@ -136,7 +136,11 @@ export function pathDisk(name: string, more: Partial<PathDisk> = {}): PathDisk {
 }
 
 /** A promise and its ends. */
-export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (e: unknown) => void } {
+export function deferred<T = void>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (e: unknown) => void;
+} {
   let resolve!: (value: T) => void;
   let reject!: (e: unknown) => void;
   const promise = new Promise<T>((yes, no) => {
