@@ -48,6 +48,9 @@ export class Guest {
   readonly #lines: string[] = [];
   readonly #waiters = new Set<() => void>();
   #ended = false;
+  readonly #kill = (): void => {
+    this.#qemu.kill('SIGKILL');
+  };
 
   /** Boots a guest that runs `guest/STORY`. */
   constructor(story: string, options: GuestOptions = {}) {
@@ -74,6 +77,7 @@ export class Guest {
     ];
     this.#qemu = spawn('qemu-system-x86_64', args, { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#qemu.stdin!.on('error', () => {}); // the guest may be gone before it reads
+    process.once('exit', this.#kill);
     this.finished = this.#follow(image.version, console_, dir, options);
   }
 
@@ -98,7 +102,7 @@ export class Guest {
 
   /** Switches the machine off. */
   kill(): void {
-    this.#qemu.kill('SIGKILL');
+    this.#kill();
   }
 
   async #follow(kernel: string, console_: string, dir: string, options: GuestOptions): Promise<StoryResult> {
@@ -131,6 +135,7 @@ export class Guest {
       this.#qemu.once('close', () => resolve());
     });
     clearTimeout(timer);
+    process.off('exit', this.#kill);
     this.#ended = true;
     this.#wake();
     if (status === null && trouble === '') trouble = 'the guest went off; ';
@@ -152,7 +157,9 @@ function storyFiles(story: string, options: GuestOptions): CpioEntry[] {
     files.push({ path: `story/${name}`, content: readFileSync(join(SCRIPTS, name)) });
   }
   const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
-  const variables = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${quote(value)}\n`);
+  // A guest whose runner was killed switches itself off.
+  const limit = { GUEST_SECONDS: String(Math.ceil((options.timeoutMs ?? DEFAULT_TIMEOUT_MS) / 1000) + 60) };
+  const variables = Object.entries({ ...limit, ...options.env }).map(([name, value]) => `${name}=${quote(value)}\n`);
   files.push({ path: 'story/environment', content: variables.join('') });
   const command = ['exec bash', `/story/${story}`, ...(options.args ?? []).map(quote)].join(' ');
   files.push({ path: 'story/command', content: command + '\n' });

@@ -59,6 +59,7 @@ export const cacheRoot = (): string => process.env.NVBRAID_GUEST_CACHE ?? join(t
 export function unsupported(): string | null {
   if (process.platform !== 'linux') return 'guests are booted on Linux only';
   if (!onPath('apt-get')) return 'apt-get is absent: the guest is made of Debian packages';
+  if (!/^ID=debian$/m.test(readFileSync('/etc/os-release', 'utf8'))) return 'apt here knows no Debian mirror';
   const missing = Object.keys(HOST_TOOLS)
     .filter((tool) => !onPath(tool))
     .map((tool) => HOST_TOOLS[tool]!);
@@ -89,6 +90,10 @@ export function guestImage(suite: string, log: (line: string) => void): GuestIma
       if (!existsSync(place)) renameSync(work, place);
     } finally {
       rmSync(work, { recursive: true, force: true });
+    }
+    for (const other of readdirSync(cacheRoot())) {
+      if (!other.startsWith(`${suite}-`) || join(cacheRoot(), other) === place) continue;
+      rmSync(join(cacheRoot(), other), { recursive: true, force: true }); // of an older recipe
     }
   }
   return {

@@ -25,6 +25,9 @@ export class ServeProcess {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    const kill = (): void => void child.kill('SIGKILL');
+    process.once('exit', kill);
+    child.once('close', () => process.off('exit', kill));
     const take = (text: Buffer): void => {
       this.output += text.toString();
     };

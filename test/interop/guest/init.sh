@@ -14,6 +14,10 @@ cd /root
 set -a
 . /story/environment
 set +a
+(
+  sleep "$GUEST_SECONDS"
+  echo o > /proc/sysrq-trigger
+) &
 setsid bash /story/command < /dev/ttyS1 > /dev/ttyS1 2>&1
 status=$?
 sync
