@@ -5,6 +5,7 @@ import {
   CapsuleResp,
   CQE_STATUS_OFFSET,
   Cqe,
+  DNR,
   FES_NAMES,
   Fes,
   Framer,
@@ -196,6 +197,7 @@ export class HostQueue implements PduSink {
   receive(memory: Memory, start: number, end: number): void {
     if (this.state !== 'ready' && this.state !== 'handshake') return;
     this.#receiving = true;
+    if (this.#dataSlot !== null && isGone(this.#dataSlot.memory)) this.#dropData(this.#dataSlot);
     this.#framer.receive(memory, start, end);
     this.#receiving = false;
   }
@@ -204,8 +206,7 @@ export class HostQueue implements PduSink {
   get directLength(): number {
     const length = this.#framer.directLength;
     if (length === 0) return 0;
-    // Memory that its owner has transferred away has no bytes any more.
-    return this.#framer.placeMemory!.bytes.length === 0 ? 0 : length;
+    return isGone(this.#framer.placeMemory!) ? 0 : length;
   }
 
   get directMemory(): Memory {
@@ -230,6 +231,7 @@ export class HostQueue implements PduSink {
         if (!this.#answerR2ts(out, this.#sending.peek()!)) return true;
         this.#sending.shift();
       }
+      if (this.state !== 'ready') return false;
       if (this.#waiting.length > 0 && this.#slots.freeCount > 0) {
         const now = this.#clock.nowMs();
         do {
@@ -299,7 +301,8 @@ export class HostQueue implements PduSink {
       cid = request.cid;
       const slot = this.#slots.find(cid)!;
       slot.request = null;
-      if (slot.transfer === Transfer.ToController && !slot.inCapsule) {
+      const owesData = slot.moved < slot.length || slot.r2tCount > 0;
+      if (slot.transfer === Transfer.ToController && !slot.inCapsule && owesData) {
         const copy = Memory.alloc(slot.length);
         copyBytes(slot.memory, slot.offset, copy, 0, slot.length);
         slot.memory = copy;
@@ -325,6 +328,10 @@ export class HostQueue implements PduSink {
   }
 
   #send(out: Outbox, request: HostRequest, nowMs: number): void {
+    if (request.length > 0 && isGone(request.memory)) {
+      finish(request, Status.DataTransferError | DNR, 0, 0, 0);
+      return;
+    }
     const slot = this.#slots.take(!request.noTimeout, nowMs);
     const { memory, offset, length, transfer } = request;
     slot.request = request;
@@ -335,6 +342,7 @@ export class HostQueue implements PduSink {
     slot.moved = 0;
     slot.last = false;
     slot.digestError = false;
+    slot.lost = false;
     slot.r2tCount = 0;
     slot.inCapsule = transfer === Transfer.ToController && length <= this.#inCapsuleLimit(request);
     request.state = RequestState.Sent;
@@ -350,6 +358,11 @@ export class HostQueue implements PduSink {
   /** Sends data that R2Ts of one command ask for; false when the outbox is full. */
   #answerR2ts(out: Outbox, slot: Slot): boolean {
     const r2ts = slot.r2ts;
+    if (isGone(slot.memory)) {
+      // The controller waits for data that nobody has: it must not take anything else for it.
+      this.#giveUp(new NvbraidError('EIO', `queue ${this.qid}: the data of a write was transferred away`));
+      return true;
+    }
     while (slot.r2tCount > 0) {
       const at = slot.r2tHead * 3;
       const end = r2ts[at + 2]!;
@@ -383,6 +396,7 @@ export class HostQueue implements PduSink {
   pduPlace(): void {
     const slot = this.#dataSlot;
     if (slot === null || slot.request === null) return;
+    if (isGone(slot.memory)) return this.#dropData(slot);
     this.#framer.placeMemory = slot.memory;
     this.#framer.placeOffset = slot.offset + this.#dataOffset;
   }
@@ -395,9 +409,15 @@ export class HostQueue implements PduSink {
       slot.digestError = true;
       this.dataDigestErrors++;
     } else if (this.#framer.placeMemory === null && slot.request !== null && length > 0) {
-      copyBytes(memory, offset, slot.memory, slot.offset + this.#dataOffset, length);
+      if (isGone(slot.memory)) this.#dropData(slot);
+      else copyBytes(memory, offset, slot.memory, slot.offset + this.#dataOffset, length);
     }
     if ((this.#dataFlags & PduFlag.SUCCESS) !== 0) this.#complete(slot, Status.Success, 0, 0);
+  }
+
+  #dropData(slot: Slot): void {
+    slot.lost = true;
+    this.#framer.placeMemory = null;
   }
 
   pduFatal(fes: number, fei: number, header: Memory, length: number): void {
@@ -541,7 +561,8 @@ export class HostQueue implements PduSink {
     let result = status;
     // Damaged payload fails its command only (NVMe-TCP 3.3.1.1); a status of the controller's own says more.
     if (slot.digestError && status === Status.Success) result = Status.TransientTransportError;
-    else if (status === Status.Success && request?.exact && !allMoved) result = Status.DataTransferError;
+    else if (status === Status.Success && (slot.lost || (request?.exact && !allMoved)))
+      result = Status.DataTransferError;
     const moved = slot.moved;
     if (slot.r2tCount > 0) this.#forgetR2ts(slot);
     this.#slots.give(slot);
@@ -601,6 +622,11 @@ export class HostQueue implements PduSink {
     this.#wantsTransmit = true;
     this.#owner.wantTransmit(this);
   }
+}
+
+/** A buffer that was transferred to somebody else has no bytes any more. Commands without data do not ask. */
+function isGone(memory: Memory): boolean {
+  return memory.bytes.length === 0;
 }
 
 function room(out: Outbox): boolean {

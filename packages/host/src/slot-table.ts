@@ -18,6 +18,8 @@ export class Slot {
   /** LAST_PDU has been seen: no C2HData may follow. */
   last = false;
   digestError = false;
+  /** The submitter has transferred its memory away: the data has no place any more. */
+  lost = false;
   /** All data went out in the capsule: an R2T would be wrong. */
   inCapsule = false;
   /** R2Ts not yet answered in full, oldest first, as a ring of [ttag, next offset, end offset]. */

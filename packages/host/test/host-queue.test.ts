@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Memory, NEVER } from '@nvbraid/base';
 import { HANDSHAKE_TIMEOUT_MS, HOST_QUEUE_STATES, RequestState } from '@nvbraid/host';
-import { Fes, PduFlag, PduType, Status } from '@nvbraid/wire';
+import { C2HData, Fes, PduFlag, PduType, Status } from '@nvbraid/wire';
 import { SlotTable } from '../src/slot-table.ts';
 import { flush, type PeerOptions, pattern, read, ScriptedPeer, write } from './scripted-peer.ts';
 
@@ -665,6 +665,45 @@ test('cancel a write: what the controller still asks for is the data as it was',
   peer.resp(cid);
   assert.equal(request.ends, 1);
   assert.equal(peer.queue.outstanding, 0);
+});
+
+test('memory that is transferred away under a command: the command fails, nothing else is touched', () => {
+  const gone = (memory: Memory): void =>
+    void structuredClone(memory.bytes.buffer, { transfer: [memory.bytes.buffer as ArrayBuffer] });
+  const unsent = connected();
+  const never = write(pattern(512));
+  unsent.queue.submit(never);
+  gone(never.memory);
+  unsent.expectNothing();
+  assert.deepEqual([never.ends, never.status], [1, Status.DataTransferError | 0x4000]);
+  // Before its data, in the middle of it, and between two PDUs.
+  for (const cut of [0, 1000, 2048]) {
+    const peer = connected();
+    const request = read(4096);
+    peer.queue.submit(request);
+    const { cid } = peer.expect('CapsuleCmd').sqe;
+    const stream = new Uint8Array(2 * (24 + 2048));
+    for (const [i, flags] of [0, LAST_PDU].entries()) {
+      const fields = { pduType: PduType.C2HData, flags, hlen: 24, pdo: 24, plen: 24 + 2048 };
+      stream.set(C2HData.toBytes({ ...fields, cccid: cid, datao: i * 2048, datal: 2048 }), i * (24 + 2048));
+    }
+    peer.bytes(stream.subarray(0, 24 + cut));
+    gone(request.memory);
+    assert.equal(peer.queue.directLength, 0);
+    peer.bytes(stream.subarray(24 + cut));
+    peer.resp(cid);
+    assert.deepEqual([request.ends, request.status], [1, Status.DataTransferError], `after ${cut} bytes`);
+    assert.deepEqual(peer.failures, []);
+  }
+  const peer = connected();
+  const request = write(pattern(20_000));
+  peer.queue.submit(request);
+  const { cid } = peer.expect('CapsuleCmd').sqe;
+  gone(request.memory);
+  peer.r2t(cid, 1, 0, 20_000);
+  peer.expectNothing();
+  assert.deepEqual([request.ends, request.status], [1, Status.HostPathingError]);
+  assert.equal(peer.queue.finished, true);
 });
 
 test('time: each command has its own limit, and is told again after as long', () => {
