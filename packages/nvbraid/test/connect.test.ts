@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { after, test } from 'node:test';
-import { NvbraidError } from '@nvbraid/base';
+import { NvbraidError, type Outbox } from '@nvbraid/base';
 import { type BlockDevice, type Io, memoryDevice } from '@nvbraid/blockdev';
-import { NvmeError } from '@nvbraid/host';
+import { HostQueue, NvmeError } from '@nvbraid/host';
 import { transports } from '@nvbraid/transport';
 import { AdminOpcode, Cns, IdentifyController, Lid, SmartLog, Status } from '@nvbraid/wire';
 import { type ConnectOptions, connect } from '../src/connect.ts';
@@ -187,18 +187,25 @@ test('an error status: code, name, parts, and the block it is about', async () =
   await controller.disconnect();
 });
 
-test('many reads of one turn go out in one send', async () => {
+test('the calls of one turn go out in one send, also those of many waiting callers', async (t) => {
   const { options } = await serve('loop');
   const controller = await connect(options);
   const namespace = controller.namespace(1);
-  // Another microtask between the calls: still the same turn.
-  const reads: Promise<void>[] = [];
-  for (let i = 0; i < 10; i++) {
-    reads.push(namespace.read(i, Buffer.alloc(512)));
-    await null;
-  }
-  await Promise.all(reads);
-  assert.equal(controller.stats().readCommands, 10);
+  const sends: number[] = [];
+  const { transmit } = HostQueue.prototype;
+  t.mock.method(HostQueue.prototype, 'transmit', function (this: HostQueue, out: Outbox): boolean {
+    const before = this.commandsSent;
+    const more = transmit.call(this, out);
+    if (this.commandsSent > before) sends.push(this.commandsSent - before);
+    return more;
+  });
+  await Promise.all(Array.from({ length: 10 }, (_, i) => namespace.read(i, Buffer.alloc(512))));
+  assert.deepEqual(sends.splice(0), [10]);
+  const caller = async (): Promise<void> => {
+    for (let i = 0; i < 5; i++) await namespace.read(i, Buffer.alloc(512));
+  };
+  await Promise.all(Array.from({ length: 8 }, caller));
+  assert.deepEqual(sends, [8, 8, 8, 8, 8]);
   await controller.disconnect();
 });
 
