@@ -1,6 +1,6 @@
 import { NvbraidError } from '@nvbraid/base';
 import { IO_QUEUES_MAX, PDA_MAX, QUEUE_SIZE_MAX, QUEUE_SIZE_MIN, R2T_MAX } from '@nvbraid/host';
-import { transport } from '@nvbraid/transport';
+import { installNativeCrc32c, transport } from '@nvbraid/transport';
 import { DISCOVERY_NQN, NVME_TCP_PORT } from '@nvbraid/wire';
 import { HostController } from './host-controller.ts';
 import { hostIdentity, isUuid } from './host-identity.ts';
@@ -64,6 +64,7 @@ export async function connect(options: ConnectOptions): Promise<HostController> 
   check(options);
   if (signal?.aborted) throw aborted(options, signal);
   const { hostnqn, hostid } = hostIdentity(options);
+  if (options.dataDigest) installNativeCrc32c();
   const discovery = options.nqn === DISCOVERY_NQN;
   const lossTmo = options.ctrlLossTmo ?? 600;
   const runtime = new HostRuntime(transport(options.transport ?? 'tcp'), {
