@@ -11,6 +11,7 @@ export * from './namespace.ts';
 export * from './namespace-table.ts';
 export * from './nqn.ts';
 export * from './port.ts';
+export * from './queue-interface.ts';
 export * from './queue-limits.ts';
 export * from './queue-pair.ts';
 export * from './request.ts';

@@ -16,7 +16,7 @@ export const SLOTS_AT_ONCE = 16;
 export const MAX_QUEUE_SIZE = 1024;
 /** Payload that one `transmit` puts into the outbox at most, so that a short `writev` never leaves much to copy. */
 export const TRANSMIT_BYTES = 1 << 20;
-/** Reply payload (not referenced, but held in slabs) that one queue may have waiting for its peer. */
-export const REPLY_SLAB_BYTES = 4 << 20;
+/** Payload memory that the commands of one queue may hold together; the first one always gets its own. */
+export const QUEUE_SLAB_BYTES = 4 << 20;
 /** Alignment of data that a peer may ask for: HPDA and CPDA are dwords minus one, 0 … 31. */
 export const MAX_PDA = 31;

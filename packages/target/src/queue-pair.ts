@@ -1,4 +1,4 @@
-import { assert, copyBytes, Memory, type Outbox, Ring, type SlabPool } from '@nvbraid/base';
+import { assert, copyBytes, Memory, type Outbox, Ring } from '@nvbraid/base';
 import {
   CAPSULE_CMD_SQE,
   DNR,
@@ -16,59 +16,20 @@ import {
   TermReq,
 } from '@nvbraid/wire';
 import { c2hTermReq, PduWriter } from './pdu-writer.ts';
+import type { QueueEnvironment, QueueHandoff, QueueOptions, QueueState } from './queue-interface.ts';
 import {
   IN_CAPSULE_BYTES,
   MAX_DATA_TRANSFER_BYTES,
   MAX_H2C_DATA_BYTES,
   MAX_PDA,
   MAX_QUEUE_SIZE,
-  REPLY_SLAB_BYTES,
   SLOTS_AT_ONCE,
   TRANSMIT_BYTES,
   UNBOUND_QUEUE_SLOTS,
 } from './queue-limits.ts';
+import { QueueMemory } from './queue-memory.ts';
 import type { CommandQueue, CommandSet } from './request.ts';
 import { Direction, Slot, SlotState } from './slot.ts';
-
-/** What a queue needs from the thread it lives in. */
-export interface QueueEnvironment {
-  readonly pool: SlabPool;
-  /** Something is ready to be sent that no `receive` has caused: call `transmit` soon. */
-  wantTransmit(queue: QueuePair): void;
-  /** Commands wait for payload memory: call `retryStarved` when slabs have been given back. */
-  starved(queue: QueuePair): void;
-  /** No command of a queue that is gone is under way any more: devices have finished with all of them. */
-  idle?(queue: QueuePair): void;
-}
-
-export interface QueueOptions {
-  inCapsuleBytes?: number;
-  maxH2CDataBytes?: number;
-  /** Bytes asked for by one R2T at most; default: everything a command needs at once. */
-  r2tBytes?: number;
-  /** Data alignment wanted from the host: dwords minus one (CPDA). */
-  cpda?: number;
-  allowHdgst?: boolean;
-  allowDdgst?: boolean;
-}
-
-/** A queue between threads: what the next owner must know. Plain data. */
-export interface QueueHandoff {
-  readonly qid: number;
-  readonly sqSize: number;
-  readonly sqFlowControl: boolean;
-  readonly sqhd: number;
-  readonly hdgst: boolean;
-  readonly ddgst: boolean;
-  readonly hpda: number;
-  readonly maxR2t: number;
-  readonly inCapsuleBytes: number;
-  readonly maxH2CDataBytes: number;
-  readonly r2tBytes: number;
-}
-
-/** ic: waits for ICReq; open: takes capsules; closing: sends what is left, then closes; closed: gone. */
-export type QueueState = 'ic' | 'open' | 'closing' | 'closed';
 
 /**
  * One queue of a controller and its NVMe/TCP connection, without I/O: bytes go in by `receive`, commands go to the
@@ -105,7 +66,10 @@ export class QueuePair implements CommandQueue, PduSink {
   readonly #cids = new Uint32Array(2048);
   readonly #outgoing = new Ring<Slot>(64);
   readonly #waiting = new Ring<Slot>(16);
-  #replySlabBytes = 0;
+  readonly memory: QueueMemory;
+  /** R2Ts that the host has not answered yet, of all commands. */
+  #r2tsOpen = 0;
+  #retrying = false;
   #current: Slot | null = null;
   #receiving = false;
   #icRespDue = false;
@@ -119,6 +83,7 @@ export class QueuePair implements CommandQueue, PduSink {
     options: QueueOptions = {},
   ) {
     this.environment = environment;
+    this.memory = new QueueMemory(environment.pool);
     this.#commands = typeof commands === 'function' ? commands(this) : commands;
     this.inCapsuleBytes = options.inCapsuleBytes ?? IN_CAPSULE_BYTES;
     this.#maxH2CDataBytes = options.maxH2CDataBytes ?? MAX_H2C_DATA_BYTES;
@@ -215,6 +180,7 @@ export class QueuePair implements CommandQueue, PduSink {
     while (this.#outgoing.length > 0) {
       if (!out.room(4, 256) || out.bytes >= TRANSMIT_BYTES) return true;
       const slot = this.#outgoing.shift()!;
+      slot.queued = false;
       if (slot.state === SlotState.Done) this.#emitCompletion(slot, out);
       else if (slot.state === SlotState.Receiving) this.#emitR2ts(slot, out);
     }
@@ -232,11 +198,15 @@ export class QueuePair implements CommandQueue, PduSink {
     if (this.state !== 'open') return;
     const waiting = this.#waiting.length;
     this.#receiving = true;
-    for (let n = waiting; n > 0 && this.state === 'open'; n--) {
+    this.#retrying = true;
+    // In order, and no further than the first that still finds no memory: a long command is not overtaken for ever.
+    while (this.#waiting.length > 0 && this.state === 'open') {
       const slot = this.#waiting.shift()!;
       if (slot.state === SlotState.WaitsForSlab) this.#requestData(slot);
       else if (slot.state === SlotState.Starved) this.#execute(slot);
+      if (this.#waiting.peek() === slot) break;
     }
+    this.#retrying = false;
     this.#receiving = false;
     if (this.#waiting.length > 0) this.environment.starved(this);
     // Only progress is worth a turn: each turn ends with the next retry, so asking for one in vain would never end.
@@ -291,7 +261,7 @@ export class QueuePair implements CommandQueue, PduSink {
   pduPlace(length: number): void {
     const slot = this.#current;
     if (slot === null || slot.earlyStatus !== 0) return;
-    if (slot.slab === null) slot.slab = this.environment.pool.takeOverLimit(length);
+    if (slot.slab === null) this.memory.takeAnyway(slot, length);
     this.#framer.placeMemory = slot.slab;
     this.#framer.placeOffset = slot.received;
   }
@@ -363,7 +333,7 @@ export class QueuePair implements CommandQueue, PduSink {
     if (slot.earlyStatus !== 0) return slot.complete(slot.earlyStatus);
     // A command whose data was damaged on the way was not understood: it must not be run.
     if (!digestOk) return slot.complete(Status.TransientTransportError);
-    if (slot.slab !== null && slot.sglId !== SglId.inCapsule) this.#giveSlab(slot); // bytes that nobody asked for
+    if (slot.sglId !== SglId.inCapsule) this.memory.give(slot); // bytes that nobody asked for
     const status = this.#commands.admit(slot);
     if (status !== 0) return slot.complete(status);
     if (slot.dataLength > MAX_DATA_TRANSFER_BYTES) return slot.complete(Status.InvalidField | DNR);
@@ -386,14 +356,11 @@ export class QueuePair implements CommandQueue, PduSink {
 
   /** Finds memory for the data of a write, then asks the host for it. */
   #requestData(slot: Slot): void {
-    const slab = this.environment.pool.take(slot.dataLength);
-    if (slab === null) return this.#starve(slot, SlotState.WaitsForSlab);
-    slot.slab = slab;
-    slot.dataMemory = slab;
+    if (!this.#takeSlab(slot)) return this.#starve(slot, SlotState.WaitsForSlab);
+    slot.dataMemory = slot.slab!;
     slot.dataOffset = 0;
     slot.state = SlotState.Receiving;
-    this.#outgoing.push(slot);
-    this.#wantTransmit();
+    this.#enqueue(slot);
   }
 
   #h2cData(view: DataView, base: number): void {
@@ -422,14 +389,14 @@ export class QueuePair implements CommandQueue, PduSink {
     if (memory !== slot.slab) copyBytes(memory, offset, slot.slab!, slot.received, length);
     if (!digestOk) slot.digestFailed = true;
     slot.received += length;
-    if (slot.received % this.#r2tBytes === 0 || slot.received === slot.requested) slot.r2tsOpen--;
+    if (slot.received % this.#r2tBytes === 0 || slot.received === slot.requested) {
+      slot.r2tsOpen--;
+      this.#r2tsOpen--;
+    }
     if (slot.received === slot.dataLength) {
       if (slot.digestFailed) slot.complete(Status.TransientTransportError);
       else this.#execute(slot);
-    } else if (slot.requested < slot.dataLength) {
-      this.#outgoing.push(slot);
-      this.#wantTransmit();
-    }
+    } else if (slot.requested < slot.dataLength) this.#enqueue(slot);
   }
 
   /** Called by the slot. */
@@ -440,25 +407,43 @@ export class QueuePair implements CommandQueue, PduSink {
       this.#release(slot);
       return;
     }
-    this.#outgoing.push(slot);
+    this.#enqueue(slot);
+  }
+
+  /** The slot has something to send, once, whatever it is by the time it is sent. */
+  #enqueue(slot: Slot): void {
+    if (!slot.queued) {
+      slot.queued = true;
+      this.#outgoing.push(slot);
+    }
     this.#wantTransmit();
   }
 
-  /** Called by the slot: payload memory for a reply, or null after having put the slot among those who wait. */
-  takeReplySlab(slot: Slot): Slot['slab'] {
-    const slab =
-      this.#replySlabBytes + slot.dataLength > REPLY_SLAB_BYTES && this.#replySlabBytes > 0
-        ? null
-        : this.environment.pool.take(slot.dataLength);
-    if (slab === null) this.#starve(slot, SlotState.Starved);
-    else this.#replySlabBytes += slab.length;
-    return slab;
+  /** Called by the slot: payload memory for a reply; false after having put the slot among those who wait. */
+  takeReplySlab(slot: Slot): boolean {
+    if (this.#takeSlab(slot)) return true;
+    this.#starve(slot, SlotState.Starved);
+    return false;
+  }
+
+  /** Nobody overtakes those of the queue who wait already. */
+  #takeSlab(slot: Slot): boolean {
+    return (this.#waiting.length === 0 || this.#retrying) && this.memory.take(slot);
   }
 
   #starve(slot: Slot, state: SlotState): void {
     slot.state = state;
-    this.#waiting.push(slot);
-    if (this.#waiting.length === 1) this.environment.starved(this);
+    if (this.#retrying) this.#waiting.unshift(slot);
+    else this.#waiting.push(slot);
+    this.environment.starved(this);
+  }
+
+  /**
+   * True while the connection should not be read: writes that have arrived with their data wait for devices, and the
+   * payload limit of the thread is exceeded. Not while R2Ts are open: their data would never come.
+   */
+  get congested(): boolean {
+    return this.memory.overLimit && this.#r2tsOpen === 0;
   }
 
   #wantTransmit(): void {
@@ -482,25 +467,15 @@ export class QueuePair implements CommandQueue, PduSink {
   }
 
   #release(slot: Slot): void {
-    if (slot.slab !== null) this.#giveSlab(slot);
+    this.memory.give(slot);
     this.#freeSlot(slot);
-  }
-
-  #giveSlab(slot: Slot): void {
-    this.environment.pool.give(slot.slab!);
-    this.#forgetReplySlab(slot);
-  }
-
-  #forgetReplySlab(slot: Slot): void {
-    if (slot.direction === Direction.ControllerToHost) {
-      this.#replySlabBytes = Math.max(0, this.#replySlabBytes - slot.slab!.length);
-    }
-    slot.slab = null;
   }
 
   #freeSlot(slot: Slot): void {
     if (slot.ownsCid) this.#cids[slot.cid >>> 5]! &= ~(1 << (slot.cid & 31));
     slot.state = SlotState.Free;
+    this.#r2tsOpen -= slot.r2tsOpen;
+    slot.r2tsOpen = 0;
     this.#outstanding--;
     this.#free.push(slot);
     if (this.#outstanding === 0 && this.state === 'closed') this.environment.idle?.(this);
@@ -533,6 +508,7 @@ export class QueuePair implements CommandQueue, PduSink {
     // Answers to commands that were done stand before the goodbye; a host that broke the protocol gets none of them.
     while (this.#outgoing.length > 0) {
       const slot = this.#outgoing.shift()!;
+      slot.queued = false;
       if (slot.state === SlotState.Done) this.#release(slot);
     }
     this.#termReq = pdu;
@@ -553,6 +529,7 @@ export class QueuePair implements CommandQueue, PduSink {
   #emitR2ts(slot: Slot, out: Outbox): void {
     while (slot.requested < slot.dataLength && slot.r2tsOpen < this.#maxR2t) {
       if (!out.room(1, PduWriter.R2T_BYTES)) {
+        slot.queued = true;
         this.#outgoing.unshift(slot);
         return;
       }
@@ -562,6 +539,7 @@ export class QueuePair implements CommandQueue, PduSink {
       this.#writer.r2t(out, slot.cid, ttag, offset, length);
       slot.requested = offset + length;
       slot.r2tsOpen++;
+      this.#r2tsOpen++;
     }
   }
 
@@ -580,10 +558,7 @@ export class QueuePair implements CommandQueue, PduSink {
       this.#writer.capsuleResp(out, dw0, dw1, sqhd, slot.cid, status);
     }
     this.commandsCompleted++;
-    if (slot.slab !== null) {
-      out.releaseAfterSend(slot.slab, this.environment.pool);
-      this.#forgetReplySlab(slot);
-    }
+    this.memory.giveAfterSend(slot, out);
     this.#freeSlot(slot);
   }
 }

@@ -42,6 +42,10 @@ export class Slot implements Request {
   dataMemory: Memory;
   dataOffset = 0;
   slab: Slab | null = null;
+  /** `slab` holds in-capsule data that a device works on. */
+  kept = false;
+  /** In the queue's ring of those that have something to send. */
+  queued = false;
   /** Status found while the capsule was being taken apart; ends the command before `admit`. */
   earlyStatus = 0;
   /** Bytes that have arrived for R2Ts, bytes that R2Ts have asked for, and R2Ts that are not filled yet. */
@@ -110,20 +114,17 @@ export class Slot implements Request {
 
   keepData(): void {
     if (this.slab !== null || this.dataLength === 0) return;
-    const slab = this.queue.environment.pool.takeOverLimit(this.dataLength);
+    this.queue.memory.keep(this);
+    const slab = this.slab!;
     copyBytes(this.dataMemory, this.dataOffset, slab, 0, this.dataLength);
-    this.slab = slab;
     this.dataMemory = slab;
     this.dataOffset = 0;
   }
 
   replyBuffer(): Slab | null {
-    if (this.slab === null) {
-      this.slab = this.queue.takeReplySlab(this);
-      if (this.slab === null) return null;
-    }
+    if (this.slab === null && !this.queue.takeReplySlab(this)) return null;
     this.hasReply = true;
-    this.dataMemory = this.slab;
+    this.dataMemory = this.slab!;
     this.dataOffset = 0;
     return this.slab;
   }
@@ -136,8 +137,8 @@ export class Slot implements Request {
 
   replyBytes(bytes: Uint8Array, offset = 0): void {
     if (this.dataLength === 0) return;
-    const slab = this.slab ?? this.queue.environment.pool.takeOverLimit(this.dataLength);
-    this.slab = slab;
+    if (this.slab === null) this.queue.memory.takeAnyway(this, this.dataLength);
+    const slab = this.slab!;
     const available = Math.max(0, Math.min(this.dataLength, bytes.length - offset));
     if (available > 0) slab.bytes.set(bytes.subarray(offset, offset + available));
     slab.bytes.fill(0, available, this.dataLength);
