@@ -269,7 +269,7 @@ function trim(ranges: [number, number][], ad = true): FakeRequest {
   const request = new FakeRequest(IoOpcode.DatasetManagement, {}, ranges.length * 16);
   Sqe.cdw10.set(request.sqeView, 0, ranges.length - 1);
   Sqe.cdw11.set(request.sqeView, 0, ad ? 4 : 1);
-  ranges.forEach(([slba, nlb], i) => DsmRange.emit(request.dataMemory.view, i * 16, { slba, nlb }));
+  for (const [i, [slba, nlb]] of ranges.entries()) DsmRange.emit(request.dataMemory.view, i * 16, { slba, nlb });
   return request;
 }
 
