@@ -8,7 +8,7 @@ import type { PathDisk } from './path-disk.ts';
 export const NO_NODE = -1;
 
 /**
- * Requests under way, counted while the policy asks for it. Paths that share what limits them (a controller, an
+ * Requests under way, counted while the policy asks for it. Paths that share what limits them (a link, an
  * adapter) share the counter. A driver sets it to 0 when it has reset what is behind it.
  */
 export class ActiveCounter {
