@@ -34,7 +34,7 @@ export function flushScheduled(): void {
     driver.scheduled = false;
     driver.flush();
   }
-  dirty.length = 0;
+  if (dirty.length > 0) dirty.length = 0; // setting it is a call into the engine, made after every batch
 }
 
 export interface DriverHooks {

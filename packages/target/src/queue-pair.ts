@@ -171,6 +171,7 @@ export class QueuePair implements CommandQueue, PduSink {
     if (this.state === 'closing' || this.state === 'closed') return;
     this.#receiving = true;
     this.#framer.receive(memory, start, end);
+    if (this.#current !== null) this.#current.keepSqe(); // a capsule of which more must arrive
     this.#receiving = false;
   }
 
@@ -261,6 +262,7 @@ export class QueuePair implements CommandQueue, PduSink {
   pduPlace(length: number): void {
     const slot = this.#current;
     if (slot === null || slot.earlyStatus !== 0) return;
+    slot.keepSqe();
     if (slot.slab === null) this.memory.takeAnyway(slot, length);
     this.#framer.placeMemory = slot.slab;
     this.#framer.placeOffset = slot.received;
@@ -276,6 +278,7 @@ export class QueuePair implements CommandQueue, PduSink {
       // ICReq: all was said in its header
     } else if (type === PduType.CapsuleCmd) {
       this.#capsuleComplete(slot, memory, offset, length, digestOk);
+      if (slot.state !== SlotState.Done) slot.keepSqe();
     } else {
       this.#h2cDataComplete(slot, memory, offset, length, digestOk);
     }

@@ -24,8 +24,11 @@ export const Direction = { None: 0, HostToController: 1, ControllerToHost: 2, Bo
 export class Slot implements Request {
   readonly queue: QueuePair;
   readonly index: number;
-  readonly sqeView: DataView;
-  readonly sqeBase: number;
+  /** Where the SQE lies: where it was received until `keepSqe`, then in this slot's own place. */
+  sqeView: DataView;
+  sqeBase: number;
+  readonly #ownView: DataView;
+  readonly #ownBase: number;
   state: SlotState = SlotState.Free;
   cid = 0;
   /** False when another command under way has the same identifier. */
@@ -63,22 +66,23 @@ export class Slot implements Request {
     this.index = index;
     this.sqeView = sqes.view;
     this.sqeBase = sqeBase;
+    this.#ownView = sqes.view;
+    this.#ownBase = sqeBase;
     this.dataMemory = sqes;
   }
 
-  /** Starts over with the SQE at `sqe` of `view`. */
+  /** Starts over with the SQE at `sqe` of `view`, which stays there only until `keepSqe` or the end of `receive`. */
   begin(view: DataView, sqe: number): void {
-    const to = this.sqeBase;
-    const copy = this.sqeView;
-    for (let i = 0; i < SQE_SIZE; i += 4) copy.setUint32(to + i, view.getUint32(sqe + i, true), true);
-    const opc = RwSqe.opc.get(copy, to);
+    this.sqeView = view;
+    this.sqeBase = sqe;
+    const opc = RwSqe.opc.get(view, sqe);
     this.state = SlotState.Receiving;
-    this.cid = RwSqe.cid.get(copy, to);
+    this.cid = RwSqe.cid.get(view, sqe);
     this.ownsCid = true;
     this.fabrics = opc === IoOpcode.Fabrics;
-    this.opcode = this.fabrics ? FabricsSqe.fctype.get(copy, to) : opc;
+    this.opcode = this.fabrics ? FabricsSqe.fctype.get(view, sqe) : opc;
     this.direction = this.opcode & 3;
-    this.sglId = RwSqe.sglId.get(copy, to);
+    this.sglId = RwSqe.sglId.get(view, sqe);
     this.sglLength = 0;
     this.sglOffset = 0;
     this.dataLength = 0;
@@ -88,6 +92,18 @@ export class Slot implements Request {
     this.r2tsOpen = 0;
     this.digestFailed = false;
     this.hasReply = false;
+  }
+
+  /** Copies the SQE out of the receive buffer: most commands are done before they need that. */
+  keepSqe(): void {
+    const from = this.sqeView;
+    const view = this.#ownView;
+    if (from === view) return;
+    const sqe = this.sqeBase;
+    const base = this.#ownBase;
+    for (let i = 0; i < SQE_SIZE; i += 4) view.setUint32(base + i, from.getUint32(sqe + i, true), true);
+    this.sqeView = view;
+    this.sqeBase = base;
   }
 
   /** @param inCapsule bytes of data in the capsule */

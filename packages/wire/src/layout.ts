@@ -105,7 +105,9 @@ export function layout<const F extends Fields>(name: string, size: number, field
       return -1;
     },
   };
-  return Object.assign(methods, fields) as Layout<F>;
+  // A literal, not Object.assign: an object that grows by more than a few properties becomes a dictionary, whose
+  // accessors the compiler cannot inline.
+  return { ...methods, ...fields } as Layout<F>;
 }
 
 /** A mask of the bits that fields own, after all declarations have been checked. */
