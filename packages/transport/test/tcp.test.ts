@@ -181,14 +181,14 @@ describe('tcp', { skip: tcp.unsupported() ?? false, timeout: 30_000 }, () => {
     server.start(b);
     let shorts = 0;
     // Cuts what is asked at a random segment and inside of it, as a socket whose buffer is nearly full does.
-    const sendmsg = replace('sendmsg', (fd, message, flags) => {
+    const sendmsg = replace('sendmsg', (fd, message, flags): number => {
       if (rng.chance(0.1)) return sendmsg.fail(EINTR);
       if (rng.chance(0.2)) return sendmsg.fail(EAGAIN);
       if (rng.chance(0.5)) return sendmsg.real(fd!, message!, flags!);
       shorts++;
       return shortSend(sendmsg.real, fd!, message!, flags!, rng);
     });
-    const recv = replace('recv', (fd, at, length, flags) => {
+    const recv = replace('recv', (fd, at, length, flags): number => {
       if (rng.chance(0.1)) return recv.fail(rng.pick([EINTR, EAGAIN]));
       return recv.real(fd!, at!, rng.chance(0.3) ? rng.between(1, 5000) : length!, flags!);
     });
@@ -237,7 +237,7 @@ describe('tcp', { skip: tcp.unsupported() ?? false, timeout: 30_000 }, () => {
 
   test('no descriptor left: accepting pauses instead of spinning, and goes on later', async () => {
     let tries = 0;
-    const accept = replace('accept4', () => {
+    const accept = replace('accept4', (): number => {
       tries++;
       return accept.fail(EMFILE);
     });
@@ -262,7 +262,7 @@ describe('tcp', { skip: tcp.unsupported() ?? false, timeout: 30_000 }, () => {
   test('a connection that fails while it waits to be accepted takes no other with it', async () => {
     const ECONNABORTED = 103;
     let first = true;
-    const accept = replace('accept4', (...args) => {
+    const accept = replace('accept4', (...args): number => {
       if (!first) return accept.real(...args);
       first = false;
       return accept.fail(ECONNABORTED);
@@ -353,7 +353,7 @@ describe('tcp', { skip: tcp.unsupported() ?? false, timeout: 30_000 }, () => {
     send(paused.client, 'wait');
     await sleep(20);
     let waits = 0;
-    const wait = replace('epoll_wait', (...args) => {
+    const wait = replace('epoll_wait', (...args): number => {
       waits++;
       return wait.real(...args);
     });
@@ -375,7 +375,7 @@ describe('tcp', { skip: tcp.unsupported() ?? false, timeout: 30_000 }, () => {
     send(client, new Uint8Array((1 << 20) + 100).fill(9));
     await sleep(20); // all of it lies in the kernel
     let reads = 0;
-    const readv = replace('readv', (...args) => {
+    const readv = replace('readv', (...args): number => {
       reads++;
       return readv.real(...args);
     });
