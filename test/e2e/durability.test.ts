@@ -93,7 +93,6 @@ test('kill -9 of the target during writes is survived by a file namespace', asyn
   for (let round = 0; round < 3; round++) {
     const { child, port } = await startTarget(path);
     const host = await attach({ address: '127.0.0.1', port }, { ctrlLossTmo: 0 });
-    host.on('error', () => {});
     const ns = host.namespace(1);
     await readBack(ns, history, REGION);
     assert.equal(history.violation, null, explain(history));
