@@ -31,7 +31,9 @@ if (major > 22 || (major === 22 && minor >= 18)) {
       process.exitCode = code ?? (signal === 'SIGKILL' ? 137 : 1);
     });
   } else {
-    console.error(`nvbraid: Node ${process.version} is too old, 22.18 or newer is needed.`);
+    console.error(
+      `nvbraid: Node ${process.version} is too old: install Node 22.18 or newer, or, in a clone, run npm ci, which brings one.`,
+    );
     process.exitCode = 1;
   }
 }

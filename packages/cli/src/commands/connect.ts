@@ -64,7 +64,7 @@ export const connect = command({
     if (!options['duplicate-connect']) await refuseDuplicate(address);
     const controller = await advised(address, connectController({ ...connectOptions(options), ...address, signal }));
     const foreground = new Foreground(controller, address, terminal, options['output-format'] === 'json');
-    return foreground.run(options.socket, stop, options.verbose > 0);
+    return await foreground.run(options.socket, stop, options.verbose > 0);
   },
 });
 

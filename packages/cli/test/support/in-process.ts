@@ -1,0 +1,28 @@
+import { Writable } from 'node:stream';
+import { run } from '../../src/main.ts';
+import { Terminal } from '../../src/terminal.ts';
+
+export class Sink extends Writable {
+  text = '';
+  isTTY = false;
+  columns = 80;
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+}
+
+export interface Result {
+  code: number;
+  out: string;
+  err: string;
+}
+
+/** Runs a command line in this process. */
+export async function nvbraid(argv: readonly string[], env: Record<string, string> = {}): Promise<Result> {
+  const out = new Sink();
+  const err = new Sink();
+  const code = await run(argv, new Terminal(out, err, env));
+  return { code, out: out.text, err: err.text };
+}
