@@ -69,12 +69,16 @@ export class ThreadEnvironment implements QueueEnvironment {
   readonly pool: SlabPool;
   readonly #drivers = new Map<QueuePair, QueueDriver>();
   readonly #starved = new Set<QueuePair>();
+  readonly #paused = new Set<QueueDriver>();
   #retrying = false;
+  readonly #beforeRun: () => void;
   readonly idle: (queue: QueuePair) => void;
 
-  constructor(poolBytes: number, idle: (queue: QueuePair) => void = () => {}) {
+  /** @param beforeRun applies what the control plane has published, before commands are run again */
+  constructor(poolBytes: number, idle: (queue: QueuePair) => void, beforeRun: () => void = () => {}) {
     this.pool = new SlabPool(poolBytes);
     this.idle = idle;
+    this.#beforeRun = beforeRun;
   }
 
   add(queue: QueuePair, driver: QueueDriver): void {
@@ -94,10 +98,18 @@ export class ThreadEnvironment implements QueueEnvironment {
     this.#starved.add(queue);
   }
 
+  paused(driver: QueueDriver): void {
+    this.#paused.add(driver);
+  }
+
   /** Payload memory may have come back: those who wait try again, first come, first served. */
   retryStarved(): void {
+    if (this.#paused.size > 0) {
+      for (const driver of this.#paused) if (driver.resume()) this.#paused.delete(driver);
+    }
     if (this.#starved.size === 0 || this.#retrying) return;
     this.#retrying = true;
+    this.#beforeRun();
     const waiting = [...this.#starved];
     this.#starved.clear();
     for (const queue of waiting) queue.retryStarved();
@@ -118,11 +130,11 @@ export class DataPlane {
   /** Open devices by namespace instance, with the number of tables that name them. */
   readonly #devices = new Map<number, BlockDevice>();
   readonly #queues = new Map<QueuePair, OwnedQueue>();
-  readonly #closing: Promise<void>[] = [];
+  readonly #closing = new Set<Promise<void>>();
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
-    this.environment = new ThreadEnvironment(options.poolBytes, (queue) => this.#idle(queue));
+    this.environment = new ThreadEnvironment(options.poolBytes, (queue) => this.#idle(queue), options.beforeReceive);
   }
 
   get queueCount(): number {
@@ -139,13 +151,28 @@ export class DataPlane {
     for (const [instance, device] of this.#devices) {
       if (named.has(instance)) continue;
       this.#devices.delete(instance);
-      this.#closing.push(device.close());
+      this.#closeDevice(device);
     }
+    // Queues that still hold the table see it empty; a new link makes a new one.
+    if (snapshot.namespaces.length === 0) this.#tables.delete(tableKey(snapshot.nqn, snapshot.portId));
+  }
+
+  #closeDevice(device: BlockDevice): void {
+    const closing = device
+      .close()
+      .catch((error: unknown) => this.#options.log(`closing a device failed: ${String(error)}`))
+      .finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+
+  /** Fulfilled when no device that was taken out of service is used any more. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#closing);
   }
 
   /** The namespaces behind a port; empty until the first snapshot. */
   table(nqn: string, portId: number): NamespaceTable {
-    const key = `${portId} ${nqn}`;
+    const key = tableKey(nqn, portId);
     let table = this.#tables.get(key);
     if (table === undefined) {
       table = new NamespaceTable((namespace) => this.#device(namespace));
@@ -176,6 +203,7 @@ export class DataPlane {
   driverHooks(): DriverHooks {
     const hooks: DriverHooks = {
       afterFlush: () => this.environment.retryStarved(),
+      paused: (driver) => this.environment.paused(driver),
       closed: (driver, error) => this.queueClosed(driver.core as QueuePair, error),
     };
     if (this.#options.beforeReceive !== undefined) hooks.beforeReceive = this.#options.beforeReceive;
@@ -197,14 +225,20 @@ export class DataPlane {
     const owned = this.#queues.get(queue);
     if (owned === undefined) return;
     this.#queues.delete(queue);
+    this.environment.retryStarved();
     this.#options.queueGone(owned.owner.association, queue.qid, owned.error, queue.fatal ? queue.fatalFes : 0);
   }
 
-  /** Closes a queue at once. */
+  /** Closes a queue at once: not even a command that has been received runs any more. */
   closeQueue(association: number, qid: number): void {
     for (const [queue, owned] of [...this.#queues]) {
-      if (owned.owner.association === association && queue.qid === qid) owned.driver.connection.destroy(null);
+      if (owned.owner.association === association && queue.qid === qid) this.#stop(queue, owned);
     }
+  }
+
+  #stop(queue: QueuePair, owned: OwnedQueue): void {
+    owned.driver.connection.destroy(null);
+    this.queueClosed(queue, null);
   }
 
   /** Makes what was written to a subsystem's namespaces stable; fulfilled also when a device fails. */
@@ -235,31 +269,69 @@ export class DataPlane {
 
   /** Closes all queues, waits for the devices to finish what is under way, and closes them. */
   async close(): Promise<void> {
-    for (const owned of [...this.#queues.values()]) owned.driver.connection.destroy(null);
+    for (const [queue, owned] of [...this.#queues]) this.#stop(queue, owned);
+    for (const table of this.#tables.values()) table.clear();
     const devices = [...this.#devices.values()];
     this.#devices.clear();
     this.#tables.clear();
-    await Promise.all([...this.#closing, ...devices.map((device) => device.close())]);
+    for (const device of devices) this.#closeDevice(device);
+    await this.settled();
   }
 
   #device(namespace: NamespaceSnapshot): BlockDevice {
     let device = this.#devices.get(namespace.instance);
     if (device === undefined) {
-      device = isOpenDevice(namespace.device)
+      device = this.#open(namespace);
+      assert(device.blockSize === namespace.blockSize, 'device and namespace differ in their block size');
+      this.#devices.set(namespace.instance, device);
+    }
+    return device;
+  }
+
+  /** A device that cannot be opened fails its own commands, not the thread. */
+  #open(namespace: NamespaceSnapshot): BlockDevice {
+    try {
+      return isOpenDevice(namespace.device)
         ? namespace.device
         : openDevice(namespace.device as PreparedDevice, {
             threads: this.#options.threads,
             background: this.background,
             log: this.#options.log,
           });
-      assert(device.blockSize === namespace.blockSize, 'device and namespace differ in their block size');
-      this.#devices.set(namespace.instance, device);
+    } catch (error) {
+      this.#options.log(`namespace ${namespace.nsid} cannot be opened: ${(error as Error).message}`);
+      return new UnusableDevice(namespace);
     }
-    return device;
   }
 }
 
 /** Targets without reactors may be given a device object instead of a spec. */
 export function isOpenDevice(device: unknown): device is BlockDevice {
   return typeof (device as BlockDevice).submit === 'function';
+}
+
+function tableKey(nqn: string, portId: number): string {
+  return `${portId} ${nqn}`;
+}
+
+/** Stands where a device could not be opened: every operation fails. */
+class UnusableDevice implements BlockDevice {
+  readonly blockSize: number;
+  readonly blockCount: number;
+  readonly readOnly = false;
+  readonly volatileWriteCache = false;
+  readonly thin = false;
+  readonly memory = null;
+
+  constructor(namespace: NamespaceSnapshot) {
+    this.blockSize = namespace.blockSize;
+    this.blockCount = namespace.blockCount;
+  }
+
+  submit(io: Io): boolean {
+    io.result = IoResult.Failed;
+    return true;
+  }
+
+  async close(): Promise<void> {}
 }

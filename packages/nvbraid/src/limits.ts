@@ -12,3 +12,5 @@ export const CONNECT_DEADLINE_MS = 10_000;
 export const CLOSE_DEADLINE_MS = 5_000;
 /** A closing target waits this long for its hosts to hang up before it resets their connections, in ms. */
 export const GOODBYE_MS = 1_000;
+/** A reactor that fails within this time of its start is started again only after it, in ms. */
+export const REACTOR_RESTART_MS = 1_000;

@@ -9,6 +9,8 @@ export interface StreamCore {
   transmit(out: Outbox): boolean;
   /** Everything is said: the connection should be closed. */
   readonly finished: boolean;
+  /** Nothing should be received for now: the core holds more than it should. */
+  readonly congested?: boolean;
   readonly directLength: number;
   readonly directMemory: Memory;
   readonly directOffset: number;
@@ -38,10 +40,12 @@ export function flushScheduled(): void {
 }
 
 export interface DriverHooks {
-  /** Before the bytes just received are handed to the core. */
+  /** Before bytes just received are handed to the core, which then may run commands. */
   beforeReceive?(): void;
   /** After each turn of receiving and sending. */
   afterFlush?(driver: QueueDriver): void;
+  /** The driver has stopped to receive: somebody must call `resume` when memory has come back. */
+  paused?(driver: QueueDriver): void;
   closed(driver: QueueDriver, error: NvbraidError | null): void;
 }
 
@@ -54,6 +58,7 @@ export class QueueDriver implements ConnectionHandler {
   #ending = false;
   #gone = false;
   #busy = false;
+  #paused = false;
   /** In the list of those that will be flushed at the end of this turn. */
   scheduled = false;
 
@@ -97,6 +102,8 @@ export class QueueDriver implements ConnectionHandler {
   }
 
   directReceived(length: number): void {
+    this.#hooks.beforeReceive?.();
+    if (this.#gone) return;
     this.core.directReceived(length);
     if (this.core.directLength === 0) this.flush();
   }
@@ -133,6 +140,23 @@ export class QueueDriver implements ConnectionHandler {
       this.#ending = true;
       connection.end();
     }
+    if (core.congested === true) this.#pause();
     this.#hooks.afterFlush?.(this);
+  }
+
+  #pause(): void {
+    if (this.#paused || this.#gone) return;
+    this.#paused = true;
+    this.connection.pause();
+    this.#hooks.paused?.(this);
+  }
+
+  /** Receives again when the core can take it; answers whether it does. */
+  resume(): boolean {
+    if (this.#gone || !this.#paused) return true;
+    if (this.core.congested === true) return false;
+    this.#paused = false;
+    this.connection.resume();
+    return true;
   }
 }

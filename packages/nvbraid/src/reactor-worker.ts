@@ -60,7 +60,7 @@ function apply(message: ToReactor): void {
       void plane.flush(message.nqn).then(() => say({ kind: 'barrier', id: message.id }));
       break;
     case 'barrier':
-      say({ kind: 'barrier', id: message.id });
+      void plane.settled().then(() => say({ kind: 'barrier', id: message.id }));
       break;
     case 'stop':
       stopping = true;

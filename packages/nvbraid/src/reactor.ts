@@ -3,6 +3,7 @@ import type { QueueHandoff } from '@nvbraid/target';
 import { closeWakeFd, createWakeFd, transport, wake } from '@nvbraid/transport';
 import type { QueueOwner } from './data-plane.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
+import { systemClock } from './system-clock.ts';
 
 export interface ReactorOptions {
   readonly index: number;
@@ -21,11 +22,14 @@ interface HandedQueue {
   readonly qid: number;
   readonly transport: string;
   readonly fd: number;
+  /** Tells the socket from another one that has got the same number. */
+  readonly identity: string;
 }
 
 /** The main thread's view of one reactor thread. */
 export class Reactor {
   readonly index: number;
+  readonly startedMs = systemClock.nowMs();
   readonly #options: ReactorOptions;
   readonly #worker: Worker;
   readonly #port: MessagePort;
@@ -58,8 +62,12 @@ export class Reactor {
       name: `nvbraid-reactor-${options.index}`,
     });
     this.#port.on('message', (message: FromReactor) => this.#heard(message));
-    this.#worker.on('error', (error) => this.#died(error as Error));
-    this.#worker.on('exit', () => this.#died(new Error('the reactor thread ended')));
+    let reason = new Error('the reactor thread ended');
+    this.#worker.on('error', (error) => {
+      reason = error as Error;
+    });
+    // Not before the end: until then native work of the thread may still use descriptors.
+    this.#worker.on('exit', () => this.#died(reason));
   }
 
   get queueCount(): number {
@@ -85,7 +93,8 @@ export class Reactor {
 
   /** Hands over a queue; from here on the reactor owns the descriptor. */
   adopt(transportName: string, fd: number, handoff: QueueHandoff, owner: QueueOwner): void {
-    const handed = { owner, qid: handoff.qid, transport: transportName, fd };
+    const identity = transport(transportName).identify(fd);
+    const handed = { owner, qid: handoff.qid, transport: transportName, fd, identity };
     this.#queues.set(key(owner.association, handoff.qid), handed);
     if (this.#state === 'gone') this.#abandon(handed);
     else this.publish({ kind: 'queue', transport: transportName, fd, handoff, owner });
@@ -159,9 +168,13 @@ export class Reactor {
   /** The thread is gone, its descriptor is not. */
   #abandon(handed: HandedQueue): void {
     this.#queues.delete(key(handed.owner.association, handed.qid));
-    const connection = transport(handed.transport).adopt(handed.fd);
-    connection.start({ received() {}, drained() {}, closed() {} });
-    connection.destroy(null);
+    const row = transport(handed.transport);
+    // Unless the reactor had closed it already; the number may be somebody else's by now.
+    if (row.identify(handed.fd) === handed.identity) {
+      const connection = row.adopt(handed.fd);
+      connection.start({ received() {}, drained() {}, closed() {} });
+      connection.destroy(null);
+    }
     this.#options.queueGone(handed.owner.association, handed.qid, 'its reactor failed', 0);
   }
 

@@ -3,6 +3,7 @@ import { NvbraidError } from '@nvbraid/base';
 import {
   type BlockDevice,
   type DeviceSpec,
+  openDevice,
   type PreparedDevice,
   prepareDevice,
   releaseDevice,
@@ -17,6 +18,7 @@ import {
   QueuePair,
   type Subsystem,
   type SubsystemOptions,
+  type SubsystemSnapshot,
   Target as TargetCore,
   type TargetHooks,
 } from '@nvbraid/target';
@@ -29,6 +31,7 @@ import {
   MAX_CONNECTIONS,
   MAX_REACTORS,
   POOL_BYTES,
+  REACTOR_RESTART_MS,
 } from './limits.ts';
 import { QueueDriver } from './queue-driver.ts';
 import { Reactor } from './reactor.ts';
@@ -182,6 +185,8 @@ export class Target extends EventEmitter<TargetEventMap> {
       prepared = config.device;
     } else prepared = await prepareDevice(config.device);
     try {
+      // What a reactor could not open is refused here, where somebody can read why.
+      if (this.reactorCount > 0) await openDevice(prepared as PreparedDevice, { threads: this.reactorCount }).close();
       const namespace = subsystem.addNamespace({
         ...(config.nsid === undefined ? {} : { nsid: config.nsid }),
         ...(config.uuid === undefined ? {} : { uuid: config.uuid }),
@@ -207,7 +212,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const subsystem = this.core.subsystem(nqn);
     if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
     subsystem.removeNamespace(nsid);
-    await Promise.all(this.#reactors.map((reactor) => reactor.barrier()));
+    await Promise.all([this.#plane.settled(), ...this.#reactors.map((reactor) => reactor.barrier())]);
     const prepared = this.#prepared.get(`${nqn}/${nsid}`);
     this.#prepared.delete(`${nqn}/${nsid}`);
     if (prepared !== undefined) await releaseDevice(prepared);
@@ -250,7 +255,6 @@ export class Target extends EventEmitter<TargetEventMap> {
       throw error;
     }
     const { portId } = port;
-    for (const subsystem of port.subsystems) this.#publish(subsystem);
     this.#listeners.set(portId, listener);
     for (const connection of early) this.#accept(port, row.name, connection);
     return {
@@ -270,8 +274,6 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** Makes a subsystem reachable by a port that listens already. */
   link(portid: number, nqn: string): void {
     this.core.link(portid, nqn);
-    const subsystem = this.core.subsystem(nqn);
-    if (subsystem !== undefined) this.#publish(subsystem);
   }
 
   stats(): TargetStats {
@@ -338,6 +340,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         this.emit('controller-gone', controller, reason);
       },
       namespacesChanged: (subsystem) => this.#publish(subsystem),
+      unlinked: (snapshot) => this.#publishSnapshot(snapshot),
       ioTotals: (subsystem): IoTotals => IoCounters.sum(this.#counters.get(subsystem.nqn) ?? []),
     };
   }
@@ -388,8 +391,10 @@ export class Target extends EventEmitter<TargetEventMap> {
     const entry = this.#connections.get(queue);
     if (entry !== undefined) {
       entry.connection.destroy(null);
+      this.#connectionClosed(entry, null);
       return;
     }
+    if (this.reactorCount === 0) return; // its connection is gone, a device still works for it: `#queueGone` follows
     const association = this.#associationOf.get(controller)!;
     const reactor = this.#reactors.find((candidate) => candidate.has(association, qid));
     if (reactor === undefined) controller.ioQueueClosed(qid);
@@ -403,11 +408,12 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   #publish(subsystem: Subsystem): void {
-    for (const port of subsystem.ports) {
-      const snapshot = subsystem.snapshot(port.portId);
-      if (this.reactorCount === 0) this.#plane.update(snapshot);
-      for (const reactor of this.#reactors) reactor.publish({ kind: 'subsystem', snapshot });
-    }
+    for (const port of subsystem.ports) this.#publishSnapshot(subsystem.snapshot(port.portId));
+  }
+
+  #publishSnapshot(snapshot: SubsystemSnapshot): void {
+    if (this.reactorCount === 0) this.#plane.update(snapshot);
+    for (const reactor of this.#reactors) reactor.publish({ kind: 'subsystem', snapshot });
   }
 
   // ---------------------------------------------------------------- connections
@@ -425,6 +431,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const queue = new QueuePair(environment, (made) => this.core.acceptQueue(made, port, local));
     const driver = new QueueDriver(queue, connection, {
       afterFlush: () => this.#afterFlush(entry),
+      paused: (paused) => environment.paused(paused),
       closed: (_driver, error) => this.#connectionClosed(entry, error),
     });
     const entry: TargetConnection = {
@@ -449,7 +456,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const { environment } = this.#plane;
     environment.retryStarved();
     this.#armTimer(this.core.nextDeadlineMs());
-    if (entry.owner === null || entry.connection.backlogBytes > 0 || !entry.queue.canHandOff) return;
+    if (entry.owner === null || !entry.queue.canHandOff || !entry.connection.canDetach) return;
     const { owner, queue, connection, driver } = entry;
     const reactor = this.#reactors[this.#threadOf.get(owner)!]!;
     const handoff = queue.handoff();
@@ -461,7 +468,8 @@ export class Target extends EventEmitter<TargetEventMap> {
 
   #connectionClosed(entry: TargetConnection, error: NvbraidError | null): void {
     const { queue } = entry;
-    this.#connections.delete(queue);
+    if (!this.#connections.delete(queue)) return; // `#closeQueue` was first
+    entry.driver.release();
     if (this.#connections.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
     if (entry.qid > 0 && this.reactorCount === 0) {
       this.#plane.queueClosed(queue, error); // tells `#queueGone` when its devices have finished
@@ -469,7 +477,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       if (queue.fatal) this.#fatalErrors++;
       queue.closed();
       this.#plane.environment.remove(queue);
-      if (entry.qid > 0) entry.controller!.ioQueueClosed(entry.qid);
+      if (entry.qid > 0) this.#ioQueueClosed(this.#associationOf.get(entry.controller!)!, entry.qid);
     }
     this.#plane.environment.retryStarved();
     if (queue.fatal) {
@@ -490,6 +498,10 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** An I/O queue is gone, in whichever thread it was. */
   #queueGone(association: number, qid: number, fatalFes: number): void {
     if (fatalFes !== 0) this.#fatalErrors++;
+    this.#ioQueueClosed(association, qid);
+  }
+
+  #ioQueueClosed(association: number, qid: number): void {
     const controller = this.#associations.get(association);
     if (controller === undefined) return;
     controller.ioQueueClosed(qid);
@@ -515,11 +527,17 @@ export class Target extends EventEmitter<TargetEventMap> {
       log: (message) => this.emit('log', message),
       failed: (reactor, error) => {
         this.emit('log', `reactor ${reactor.index} failed and is started again: ${error.stack ?? error.message}`);
-        if (this.#closed) return;
-        this.#reactors[reactor.index] = this.#startReactor(reactor.index);
-        for (const subsystem of this.core.subsystems) this.#publish(subsystem);
+        // At once the first time; one that dies again and again must not take the machine with it.
+        const soon = systemClock.nowMs() - reactor.startedMs < REACTOR_RESTART_MS;
+        setTimeout(() => this.#restartReactor(reactor.index), soon ? REACTOR_RESTART_MS : 0).unref();
       },
     });
+  }
+
+  #restartReactor(index: number): void {
+    if (this.#closed) return;
+    this.#reactors[index] = this.#startReactor(index);
+    for (const subsystem of this.core.subsystems) this.#publish(subsystem);
   }
 
   /** One timer serves all deadlines. */

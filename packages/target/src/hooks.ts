@@ -1,5 +1,6 @@
 import type { Controller } from './controller.ts';
 import type { CommandQueue, CommandSet } from './request.ts';
+import type { SubsystemSnapshot } from './snapshot.ts';
 import type { Subsystem } from './subsystem.ts';
 
 /** Why a controller is gone. */
@@ -48,6 +49,8 @@ export interface TargetHooks {
   controllerGone?(controller: Controller, reason: GoneReason): void;
   /** Snapshots of this subsystem are out of date: namespaces, or the access state of a group, have changed. */
   namespacesChanged?(subsystem: Subsystem): void;
+  /** A subsystem cannot be reached by a port any more: this empty snapshot replaces what is known of it there. */
+  unlinked?(snapshot: SubsystemSnapshot): void;
   /** For the SMART log. */
   ioTotals?(subsystem: Subsystem): IoTotals;
 }

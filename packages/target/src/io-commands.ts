@@ -145,6 +145,11 @@ export class IoCommands implements CommandSet {
         return this.#fail(request, status);
       }
       if (!this.#nextStep(task, request)) break;
+      // A command of several steps may outlive the namespace it began with.
+      if (this.#table.find(task.entry!.nsid)?.device !== task.entry!.device) {
+        task.request = null;
+        return this.#fail(request, Status.NamespaceNotReady);
+      }
       if (!task.entry!.device.submit(task)) return;
     }
     task.request = null;

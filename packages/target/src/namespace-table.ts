@@ -55,6 +55,13 @@ export class NamespaceTable {
     this.#version = snapshot.version;
   }
 
+  /** No namespace any more, for good. */
+  clear(): void {
+    this.#entries = new Map();
+    this.#last = null;
+    this.#version = Number.POSITIVE_INFINITY;
+  }
+
   find(nsid: number): NamespaceEntry | undefined {
     if (this.#last !== null && this.#last.nsid === nsid) return this.#last;
     const entry = this.#entries.get(nsid);

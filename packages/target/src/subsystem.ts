@@ -45,7 +45,7 @@ export class Subsystem {
   readonly maxIoQueues: number;
   readonly controllers: ControllerTable;
   readonly ports = new Set<Port>();
-  #version = 1;
+  #version: number;
   #allowAnyHost: boolean;
   readonly #allowedHosts: Set<string>;
   readonly #namespaces = new Map<number, Namespace>();
@@ -54,6 +54,7 @@ export class Subsystem {
   /** Made by `Target.addSubsystem`. @throws NvbraidError EINVAL */
   constructor(target: Target, options: SubsystemOptions) {
     this.target = target;
+    this.#version = target.nextVersion();
     this.nqn = options.nqn;
     this.serial = options.serial ?? hexOf(digest128(options.nqn)).slice(0, SERIAL_BYTES);
     this.model = options.model ?? 'nvbraid';
@@ -198,7 +199,7 @@ export class Subsystem {
 
   /** The snapshot goes out before hosts are told: a host that acts on the event meets the new state. */
   #namespacesChanged(nsid: number): void {
-    this.#version++;
+    this.#version = this.target.nextVersion();
     this.#sorted = [...this.#namespaces.values()].sort((a, b) => a.nsid - b.nsid);
     this.target.hooks.namespacesChanged?.(this);
     for (const controller of this.controllers.values()) controller.namespaceChanged(nsid);
@@ -206,7 +207,7 @@ export class Subsystem {
 
   /** Called by a port when the state of a group has changed on it. */
   anaChanged(port: Port): void {
-    this.#version++;
+    this.#version = this.target.nextVersion();
     this.target.hooks.namespacesChanged?.(this);
     for (const controller of this.controllers.values()) if (controller.port === port) controller.anaChanged();
   }

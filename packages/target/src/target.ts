@@ -33,6 +33,7 @@ export class Target {
   readonly #ports = new Map<number, Port>();
   #generation = 1;
   #instances = 0;
+  #versions = 0;
   #controllers = 0;
   /** No deadline of a controller is earlier: lowered at once, raised only by `tick`. */
   #deadlineMs = NEVER;
@@ -96,11 +97,13 @@ export class Target {
   /** Its controllers are gone, its ports do not lead to it any more. @throws NvbraidError ENOENT */
   removeSubsystem(nqn: string): void {
     const subsystem = this.#existing(nqn);
-    for (const port of subsystem.ports) port.subsystems.delete(subsystem);
+    const ports = [...subsystem.ports];
+    for (const port of ports) port.subsystems.delete(subsystem);
     const listed = subsystem.ports.size > 0;
     subsystem.ports.clear();
     this.#subsystems.delete(nqn);
     for (const controller of [...subsystem.controllers.values()]) controller.remove('subsystem removed');
+    for (const port of ports) this.#unlinked(port, subsystem);
     if (listed) this.discoveryChanged();
   }
 
@@ -124,6 +127,7 @@ export class Target {
     for (const subsystem of port.subsystems) {
       subsystem.ports.delete(port);
       for (const controller of subsystem.controllersOn(port)) controller.remove('port unlinked');
+      this.#unlinked(port, subsystem);
     }
     port.subsystems.clear();
     this.#ports.delete(portId);
@@ -143,6 +147,7 @@ export class Target {
     if (links >= MAX_LINKS) throw new NvbraidError('EINVAL', `ports lead to at most ${MAX_LINKS} subsystems together`);
     port.subsystems.add(subsystem);
     subsystem.ports.add(port);
+    this.hooks.namespacesChanged?.(subsystem);
     this.discoveryChanged();
   }
 
@@ -153,6 +158,7 @@ export class Target {
     if (!port.subsystems.delete(subsystem)) return;
     subsystem.ports.delete(port);
     for (const controller of subsystem.controllersOn(port)) controller.remove('port unlinked');
+    this.#unlinked(port, subsystem);
     this.discoveryChanged();
   }
 
@@ -214,6 +220,16 @@ export class Target {
 
   get controllers(): Controller[] {
     return [...this.#allControllers()];
+  }
+
+  /** Greater than every version handed out before, of whichever subsystem: one may come back under an old name. */
+  nextVersion(): number {
+    return ++this.#versions;
+  }
+
+  #unlinked(port: Port, subsystem: Subsystem): void {
+    const { portId } = port;
+    this.hooks.unlinked?.({ nqn: subsystem.nqn, portId, version: this.nextVersion(), namespaces: [] });
   }
 
   /** A number that no namespace has had yet. */

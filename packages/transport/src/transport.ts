@@ -81,9 +81,14 @@ export interface Connection {
   destroy(error: NvbraidError | null): void;
   /**
    * Gives up the file descriptor without closing it, for another thread to adopt: no handler call comes any more.
-   * Only when `row.canHandOff`, and while `backlogBytes` is 0. Bytes not received yet wait for the new owner.
+   * Only while `canDetach`. Bytes not received yet wait for the new owner.
    */
   detach(): number;
+  /**
+   * True when the descriptor can change hands now: the row can hand off, the connection is open in both directions,
+   * nothing is left to send and no received byte is on its way to the handler.
+   */
+  readonly canDetach: boolean;
 }
 
 export interface Listener {
@@ -107,4 +112,9 @@ export interface Transport {
   connect(options: ConnectOptions): Promise<Connection>;
   /** Takes over a descriptor that `detach` gave up in another thread. */
   adopt(fd: number): Connection;
+  /**
+   * A mark that tells the connection behind a descriptor from every other one, also from one that gets the same number
+   * later; the empty string when there is none.
+   */
+  identify(fd: number): string;
 }

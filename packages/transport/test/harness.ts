@@ -188,6 +188,7 @@ export function tracked(transport: Transport): Transport {
       return connection;
     },
     adopt: (fd) => transport.adopt(fd),
+    identify: (fd) => transport.identify(fd),
   };
 }
 

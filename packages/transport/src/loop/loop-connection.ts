@@ -83,6 +83,8 @@ export class LoopConnection implements Connection {
     if (peer.#open) peer.#close(systemError('ECONNRESET', `lost the connection with ${peer.#peerName()}`));
   }
 
+  readonly canDetach = false;
+
   detach(): number {
     assert(false, 'a loop connection has no descriptor to hand off');
   }

@@ -62,6 +62,10 @@ class LoopTransport implements Transport {
     throw new NvbraidError('ENOTSUP', 'a loop connection cannot be handed to another thread: use 0 reactors');
   }
 
+  identify(): string {
+    return '';
+  }
+
   #freePort(address: string): number {
     do {
       this.#nextPort = this.#nextPort >= 65535 ? FIRST_FREE_PORT : this.#nextPort + 1;

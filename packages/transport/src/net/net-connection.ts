@@ -100,6 +100,8 @@ export class NetConnection implements Connection {
     this.#socket.resetAndDestroy();
   }
 
+  readonly canDetach = false;
+
   detach(): number {
     assert(false, 'a net connection cannot hand off its descriptor');
   }

@@ -26,6 +26,7 @@ export const net: Transport = {
   adopt: () => {
     throw new NvbraidError('ENOTSUP', 'a net connection cannot be handed to another thread: use 0 reactors');
   },
+  identify: () => '',
 };
 
 async function listen(options: ListenOptions, onConnection: (connection: Connection) => void): Promise<Listener> {

@@ -103,6 +103,10 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
     this.#close(error);
   }
 
+  get canDetach(): boolean {
+    return this.#fd >= 0 && !this.#ending && !this.#peerEnded && this.#undelivered === 0 && this.#backlog.bytes === 0;
+  }
+
   detach(): number {
     assert(this.#fd >= 0, 'detach of a closed connection');
     assert(this.#backlog.bytes === 0, 'detach with unsent bytes');

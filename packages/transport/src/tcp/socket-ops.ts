@@ -7,6 +7,7 @@ import {
   IPPROTO_IPV6,
   IPPROTO_TCP,
   IPV6_TCLASS,
+  SO_COOKIE,
   SO_LINGER,
   SO_PRIORITY,
   SO_REUSEADDR,
@@ -102,6 +103,13 @@ export function getInt(fd: number, level: number, name: number): number | null {
   valueLength.view.setUint32(0, 4, true);
   const result = libc().getsockopt(fd, level, name, addressOf(value), addressOf(valueLength));
   return result < 0 ? null : value.view.getInt32(0, true);
+}
+
+/** The number that the kernel gives to each socket once, as text; empty for what is no open socket. */
+export function socketCookie(fd: number): string {
+  valueLength.view.setUint32(0, 8, true);
+  const result = libc().getsockopt(fd, SOL_SOCKET, SO_COOKIE, addressOf(value), addressOf(valueLength));
+  return result < 0 ? '' : value.view.getBigUint64(0, true).toString(16);
 }
 
 /** Sets an option whose value is text. */

@@ -10,7 +10,7 @@ import { AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './c
 import { localEndpoint, remoteEndpoint, socketAddress } from './sockaddr.ts';
 import { SocketConnection } from './socket-connection.ts';
 import { listenError, SocketListener } from './socket-listener.ts';
-import { applyOptions, type SocketOps, tcpOps } from './socket-ops.ts';
+import { applyOptions, type SocketOps, socketCookie, tcpOps } from './socket-ops.ts';
 
 /** Makes a row on raw sockets from the table of its protocol. */
 export function socketTransport(ops: SocketOps): Transport {
@@ -22,6 +22,7 @@ export function socketTransport(ops: SocketOps): Transport {
     listen: (options, onConnection) => listen(ops, options, onConnection),
     connect: (options) => connect(ops, options),
     adopt: (fd) => new SocketConnection(fd, ops, localEndpoint(fd), remoteEndpoint(fd)),
+    identify: socketCookie,
   };
 }
 
