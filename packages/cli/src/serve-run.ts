@@ -60,11 +60,14 @@ export class ServeRun {
     }
     const reads = `${plural(stats.readCommands, 'read')} (${formatSize(stats.readBytes)})`;
     const writes = `${plural(stats.writeCommands, 'write')} (${formatSize(stats.writtenBytes)})`;
-    const kept = this.#served.devices.some((device) => device.name !== 'memory')
-      ? 'Everything that was written is on disk.'
-      : 'What was in memory is gone.';
+    const inFiles = this.#served.devices.some((device) => device.name !== 'memory');
+    const kept = !inFiles
+      ? ' What was in memory is gone.'
+      : stats.writeCommands > 0
+        ? ' Everything that was written is on disk.'
+        : '';
     const time = formatDuration(performance.now() - this.#startedMs);
-    this.#terminal.line(`Stopped after ${time}: ${reads}, ${writes}, ${plural(stats.errors, 'error')}. ${kept}`);
+    this.#terminal.line(`Stopped after ${time}: ${reads}, ${writes}, ${plural(stats.errors, 'error')}.${kept}`);
   }
 
   #announce(socket: string): void {

@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, readdirSync, type Stats, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { NvbraidError } from '@nvbraid/base';
 import { ControlClient } from './control-client.ts';
@@ -40,7 +40,7 @@ export async function runningProcesses(directories = runtimeDirectories()): Prom
  * @throws NvbraidError EADDRINUSE when somebody answers there, EINVAL when the path is something else than a socket
  */
 export async function clearStaleSocket(path: string): Promise<void> {
-  const stats = lstatSync(path, { throwIfNoEntry: false });
+  const stats = look(path);
   if (stats === undefined) return;
   if (!stats.isSocket()) throw new NvbraidError('EINVAL', `${path} exists and is not a socket`);
   if (await answers(path)) throw new NvbraidError('EADDRINUSE', `another process has the control socket ${path}`);
@@ -54,6 +54,14 @@ async function answers(path: string): Promise<boolean> {
   } catch (error) {
     // Too busy to answer is alive.
     return error instanceof NvbraidError && error.code === 'ETIMEDOUT';
+  }
+}
+
+function look(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw new NvbraidError('EACCES', `no permission to make the control socket ${path}`, { cause: error });
   }
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { accessSync, constants } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
 import { createTarget, NvbraidError, type Target, type TargetPort } from 'nvbraid';
@@ -124,10 +125,23 @@ export async function addNamespace(
       ...(device.name === 'memory' ? { uuid: randomUUID() } : {}),
     });
   } catch (error) {
-    if (error instanceof NvbraidError && error.code === 'EACCES' && !readOnly && !device.made) {
-      throw new NvbraidError('EACCES', `${error.message}; --read-only needs no permission to write`, { cause: error });
-    }
+    if (error instanceof NvbraidError && error.code === 'EACCES') throw withWayOut(error, device, readOnly);
     throw error;
+  }
+}
+
+function withWayOut(error: NvbraidError, device: ChosenDevice, readOnly: boolean): NvbraidError {
+  if (device.made) return new NvbraidError('EACCES', `no permission to make ${device.name}`, { cause: error });
+  if (readOnly || !readable(device.name)) return error;
+  return new NvbraidError('EACCES', `${error.message}; it can be read: serve it with --read-only`, { cause: error });
+}
+
+function readable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 
