@@ -55,7 +55,8 @@ export interface BlockDevice {
   readonly thin: boolean;
   /**
    * The whole device as memory, when a read may be answered by sending these bytes without a copy: no other thread
-   * writes to them. Null otherwise, and whenever filters stand in between.
+   * writes to them, and this one only in `submit` and, for zeroing under way, in later turns of its event loop. Null
+   * otherwise, and whenever filters stand in between.
    */
   readonly memory: Memory | null;
   /**
@@ -63,7 +64,10 @@ export interface BlockDevice {
    * @returns true when it is done and `io.result` is set; false when `io.done(io)` will be called later.
    */
   submit(io: Io): boolean;
-  /** Waits for operations under way and gives back what the device holds in this thread. */
+  /**
+   * Waits for operations under way and gives back what the device holds in this thread. From the call on, `submit`
+   * answers Failed if it needs what is given back: who is in the middle of a list of operations learns it that way.
+   */
   close(): Promise<void>;
 }
 

@@ -39,6 +39,11 @@ export const ZERO_WRITE_BYTES = 256 * 1024;
 /** fallocate calls of a thread on the pool at a time, so that reads find a pool thread. */
 export const MAX_FALLOCATES = 2;
 
+/** Bytes that a thread zeroes in memory in one turn of its event loop: about as long as one large transfer takes. */
+export const ZERO_TURN_BYTES = 4 * 1024 * 1024;
+/** Of these, bytes of one operation before the next one has its share; a multiple of every block size. */
+export const ZERO_SLICE_BYTES = 512 * 1024;
+
 /** Kinds of failures that a device puts into the log, each once. */
 export const MAX_LOGGED_FAILURES = 32;
 

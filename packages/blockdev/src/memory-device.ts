@@ -1,5 +1,6 @@
 import { copyBytes, Memory, NvbraidError } from '@nvbraid/base';
 import {
+  type BackgroundWork,
   type BlockDevice,
   type DeviceSpec,
   type Io,
@@ -11,6 +12,7 @@ import {
 import { checkGeometry } from './geometry.ts';
 import { LOCK_SLEEPS, LOCK_SPINS, OPTIMISTIC_READS, SHARED_READ_BYTES } from './limits.ts';
 import { BUSY, StripeLocks } from './stripe-locks.ts';
+import { type ZeroLine, type ZeroLineOwner, zeroLine } from './zero-line.ts';
 
 export interface MemoryDeviceSpec extends DeviceSpec {
   readonly kind: 'memory';
@@ -54,8 +56,8 @@ export function prepareMemory(spec: MemoryDeviceSpec): PreparedMemoryDevice {
   };
 }
 
-/** Every operation is done when `submit` returns. */
-export class MemoryDevice implements BlockDevice {
+/** Every operation is done when `submit` returns, but for zeroing beyond what fits into one turn of the event loop. */
+export class MemoryDevice implements BlockDevice, ZeroLineOwner {
   readonly blockSize: number;
   readonly blockCount: number;
   readonly readOnly = false;
@@ -65,17 +67,30 @@ export class MemoryDevice implements BlockDevice {
   readonly #memory: Memory;
   /** Null when this thread is alone: then operations follow each other anyway. */
   readonly #locks: StripeLocks | null;
+  readonly #background: BackgroundWork | null;
+  readonly #line: ZeroLine;
+  /** Operations in the line. */
+  #zeroing = 0;
+  #closing: Promise<void> | null = null;
+  #idle: (() => void) | null = null;
 
-  constructor(prepared: PreparedMemoryDevice, options: OpenOptions) {
+  /** @param line shared by all devices of the thread */
+  constructor(prepared: PreparedMemoryDevice, options: OpenOptions, line = zeroLine) {
     this.blockSize = prepared.blockSize;
     this.blockCount = prepared.blockCount;
     this.#memory = new Memory(prepared.buffer);
     const shared = options.threads > 1;
     this.memory = shared ? null : this.#memory;
     this.#locks = shared ? new StripeLocks(new Int32Array(prepared.locks), prepared.blockSize) : null;
+    this.#background = options.background ?? null;
+    this.#line = line;
   }
 
   submit(io: Io): boolean {
+    if (this.#closing !== null) {
+      io.result = IoResult.Failed;
+      return true;
+    }
     const locks = this.#locks;
     switch (io.op) {
       case IoOp.Read:
@@ -86,14 +101,22 @@ export class MemoryDevice implements BlockDevice {
         copyBytes(this.#memory, io.offset, io.memory, io.memoryOffset, io.length);
         break;
       case IoOp.Write:
-      case IoOp.WriteZeroes:
-      case IoOp.Deallocate:
         if (locks !== null) {
-          io.result = this.#writeShared(io, locks);
+          io.result = this.#changeShared(io, 0, io.length, locks);
           return true;
         }
         this.#store(io, 0, io.length);
         break;
+      case IoOp.WriteZeroes:
+      case IoOp.Deallocate:
+        if (!this.#line.take(io.length)) {
+          this.#zeroing++;
+          this.#background?.started();
+          this.#line.add(this, io);
+          return false;
+        }
+        io.result = this.zero(io, 0, io.length);
+        return true;
       case IoOp.Flush:
         break;
     }
@@ -101,7 +124,26 @@ export class MemoryDevice implements BlockDevice {
     return true;
   }
 
-  async close(): Promise<void> {}
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      this.#idle = resolve;
+      if (this.#zeroing === 0) resolve();
+    });
+    return this.#closing;
+  }
+
+  zero(io: Io, at: number, length: number): IoResult {
+    if (this.#locks !== null) return this.#changeShared(io, at, length, this.#locks);
+    this.#store(io, at, length);
+    return IoResult.Ok;
+  }
+
+  zeroed(io: Io): void {
+    this.#zeroing--;
+    this.#background?.finished();
+    io.done(io);
+    if (this.#zeroing === 0) this.#idle?.();
+  }
 
   #store(io: Io, at: number, length: number): void {
     const to = io.offset + at;
@@ -146,11 +188,12 @@ export class MemoryDevice implements BlockDevice {
     return true;
   }
 
-  #writeShared(io: Io, locks: StripeLocks): IoResult {
-    let at = 0;
-    while (at < io.length) {
+  /** Stores bytes `at` to `at + length` of the operation, stripe by stripe. */
+  #changeShared(io: Io, at: number, length: number, locks: StripeLocks): IoResult {
+    const end = at + length;
+    while (at < end) {
       const to = io.offset + at;
-      const step = stepIn(to, io.length - at, locks.stripeBytes);
+      const step = stepIn(to, end - at, locks.stripeBytes);
       if (!lockPatiently(locks, to, step)) return IoResult.Failed;
       this.#store(io, at, step);
       locks.unlock(to, step);

@@ -8,6 +8,7 @@ import {
   IoOp,
   IoResult,
   memoryDevice,
+  nullDevice,
   openDevice,
   type PreparedDevice,
   prepareDevice,
@@ -84,6 +85,41 @@ describe('volatile cache', () => {
       await runIo(device, IoOp.Flush);
       deepEqual((await tags(device)).slice(0, 4), [1, 0, 0, 1]);
     }
+  });
+
+  it('finds the cached blocks of a range that is longer than the cache', async () => {
+    const { device, lower } = overMemory();
+    for (const block of [0, 1, 3, 6, 7]) await runIo(device, IoOp.Write, { memory: tagged(4), offset: block * BLOCK });
+    equal(await runIo(device, IoOp.Deallocate, { offset: BLOCK, length: 6 * BLOCK }), IoResult.Ok);
+    equal(device.dirtyBlocks, 2);
+    await runIo(device, IoOp.Flush);
+    deepEqual((await tags(lower)).slice(0, 9), [4, 0, 0, 0, 0, 0, 0, 4, 0]);
+  });
+
+  it('does not look at every block of a huge range', async () => {
+    // Looking at 2^41 numbers would not end.
+    const device = openDevice(volatileCache(nullDevice({ size: 2 ** 50, blockSize: BLOCK })), { threads: 1 });
+    await runIo(device, IoOp.Write, { memory: tagged(1), offset: 2 ** 49 });
+    equal(await runIo(device, IoOp.Deallocate, { length: 2 ** 50 }), IoResult.Ok);
+    equal((device as VolatileCache).dirtyBlocks, 0);
+  });
+
+  it('that is closed waits for zeroing below, takes nothing more and keeps what it had', async () => {
+    const { device, calls } = overScript();
+    new Op(device, IoOp.Write, { memory: new Uint8Array(4096).fill(1) });
+    let next: Op | null = null;
+    const again = () => (next = new Op(device, IoOp.Deallocate, { offset: 8192, length: 4096 }));
+    const zeroing = new Op(device, IoOp.Deallocate, { offset: 4096, length: 4096 }, again);
+    const closing = device.close();
+    equal(zeroing.state, 'pending');
+    calls.end('zero');
+    equal(zeroing.state, 'Ok');
+    equal(next!.state, 'Failed');
+    equal(new Op(device, IoOp.Read, { memory: new Uint8Array(4096) }).state, 'Failed');
+    await new Promise(setImmediate);
+    calls.end('write');
+    await closing;
+    equal(calls.data[0], 1);
   });
 
   it('writes back when it is closed in order', async () => {

@@ -1,4 +1,4 @@
-import { assert, Memory } from '@nvbraid/base';
+import { Memory } from '@nvbraid/base';
 import { type BackgroundWork, type BlockDevice, type Io, IoOp, IoResult, type OpenOptions } from '../block-device.ts';
 import {
   LOCK_SPINS,
@@ -99,7 +99,10 @@ export class FileDevice implements BlockDevice {
   }
 
   submit(io: Io): boolean {
-    assert(!this.#closed, 'the device is closed');
+    if (this.#closed) {
+      io.result = IoResult.Failed;
+      return true;
+    }
     let start: Start;
     if (io.op !== IoOp.Flush && this.#line.blocks(io)) {
       start = Start.Busy;

@@ -62,6 +62,7 @@ export class VolatileCache extends Filter {
   /** The operation that `submit` is working on, as long as that can still answer true. */
   #submitting: Io | null = null;
   #crashing = false;
+  #closed = false;
   /** Called when no job is under way any more. */
   #quiet: (() => void) | null = null;
 
@@ -78,7 +79,7 @@ export class VolatileCache extends Filter {
   }
 
   submit(io: Io): boolean {
-    if (this.#crashing) return answer(io, IoResult.Failed);
+    if (this.#crashing || this.#closed) return answer(io, IoResult.Failed);
     if (io.op === IoOp.Read) return this.#read(io);
     if (this.readOnly && io.op !== IoOp.Flush) return answer(io, IoResult.ReadOnly);
     if (io.op === IoOp.Write && !io.fua) {
@@ -116,6 +117,7 @@ export class VolatileCache extends Filter {
 
   /** An orderly end: everything is written back. */
   override async close(): Promise<void> {
+    this.#closed = true;
     await this.#jobsOver();
     await new Promise<void>((resolve) => this.#writeBack(this.#dirty(), () => resolve()));
     await super.close();
@@ -171,13 +173,7 @@ export class VolatileCache extends Filter {
   }
 
   #passOn(io: Io): void {
-    const first = io.offset / this.blockSize;
-    const count = io.length / this.blockSize;
-    const older: [number, Uint8Array][] = [];
-    for (let n = first; n < first + count && this.#blocks.size > 0; n++) {
-      const block = this.#blocks.get(n);
-      if (block !== undefined) older.push([n, block]);
-    }
+    const older = this.#blocksIn(io.offset / this.blockSize, io.length / this.blockSize);
     this.#next = (result) => {
       if (result === IoResult.Ok) for (const [n, block] of older) this.#drop(n, block);
       this.#endJob(result);
@@ -214,6 +210,18 @@ export class VolatileCache extends Filter {
 
   #drop(number: number, block: Uint8Array): void {
     if (this.#blocks.get(number) === block) this.#blocks.delete(number);
+  }
+
+  /** The blocks of a range, which may be as long as the device: a look at each number, or at what there is. */
+  #blocksIn(first: number, count: number): [number, Uint8Array][] {
+    const blocks = this.#blocks;
+    if (count > blocks.size) return [...blocks].filter(([n]) => n >= first && n < first + count);
+    const found: [number, Uint8Array][] = [];
+    for (let n = first; n < first + count; n++) {
+      const block = blocks.get(n);
+      if (block !== undefined) found.push([n, block]);
+    }
+    return found;
   }
 
   #dirty(): number[] {

@@ -16,6 +16,8 @@ import {
   releaseDevice,
   volatileCache,
 } from '../../src/index.ts';
+import { MemoryDevice, prepareMemory } from '../../src/memory-device.ts';
+import { ZeroLine } from '../../src/zero-line.ts';
 import { unruly } from './unruly-calls.ts';
 
 export interface Opened {
@@ -63,6 +65,18 @@ interface FileVariant {
   threads?: number;
   native?: boolean;
   asyncWriteBytes?: number;
+}
+
+/** A device in memory that zeroes a few blocks in a turn. */
+function slowZeroes(name: string, threads: number): Backend {
+  return {
+    name,
+    async open(size, blockSize) {
+      const prepared = prepareMemory(memoryDevice({ size, blockSize }));
+      const device = new MemoryDevice(prepared, { threads }, new ZeroLine(6 * blockSize, 2 * blockSize));
+      return { device, prepared, close: () => device.close() };
+    },
+  };
 }
 
 function fileSpec(size: number, blockSize: number, variant: FileVariant): DeviceSpec {
@@ -151,6 +165,8 @@ function loop(name: string, variant: FileVariant): Backend {
 export const BACKENDS: Backend[] = [
   { name: 'memory', open: (size, blockSize) => openSpec(memoryDevice({ size, blockSize })) },
   { name: 'memory, shared', open: (size, blockSize) => openSpec(memoryDevice({ size, blockSize }), 2) },
+  slowZeroes('memory, zeroing in turns', 1),
+  slowZeroes('memory, zeroing in turns, shared', 2),
   file('file', {}),
   file('file, shared', { threads: 2 }),
   file('file, every write on the pool', { asyncWriteBytes: 0 }),
