@@ -4,7 +4,7 @@ import { Progress } from './bench/result.ts';
 import { makeVerifier, type Verifier } from './bench/verifier.ts';
 import { Workload, type WorkloadOptions } from './bench/workload.ts';
 
-const REGION_BYTES = 64 * 1024 * 1024;
+const REGION_BYTES = 16 * 1024 * 1024;
 const PATTERN_BYTES = 128 * 1024;
 const IO_BYTES = 4096;
 

@@ -8,7 +8,7 @@ import { nvbraid } from './support/in-process.ts';
 import { Sandbox } from './support/process.ts';
 
 const BLOCK = 4096;
-const REGION_BLOCKS = 16384;
+const REGION_BLOCKS = 4096;
 
 describe('nvbraid demo', { concurrency: false }, () => {
   const sandbox = new Sandbox();
@@ -17,7 +17,7 @@ describe('nvbraid demo', { concurrency: false }, () => {
 
   test('writes, verifies, and loses nothing at Ctrl-C', async () => {
     const demo = sandbox.start(['demo', '-s', '0']);
-    await demo.printed(/^pattern: 64 MiB written and read back, 16384 blocks verified$/m);
+    await demo.printed(/^pattern: 16 MiB written and read back, 4096 blocks verified$/m);
     assert.match(demo.out, /nvme connect -t tcp -a 127\.0\.0\.1 -s \d+ -n nqn\.2026-01\.io\.nvbraid:/);
     demo.signal('SIGINT');
     assert.equal(await demo.exit(), 0, demo.err);

@@ -8,6 +8,7 @@ import { command } from '../command.ts';
 import { DemoTraffic } from '../demo-traffic.ts';
 import { chooseFile, DEFAULT_SIZE } from '../device-choice.ts';
 import { fileProblem } from '../file-error.ts';
+import { KeptFiles } from '../kept-files.ts';
 import { describePort, listenForDiscovery, listenForIo, reachableAddresses } from '../listening.ts';
 import { servedAddress } from '../open-session.ts';
 import { listenOptions, ownSocketOptions } from '../options.ts';
@@ -26,8 +27,8 @@ export const demo = command({
   name: 'demo',
   summary: 'Show everything at once: a target, a host, and verified traffic between them',
   description: [
-    `Serves a namespace, connects to it with the host of nvbraid, writes a pattern to its first 64 MiB, reads it back and checks it, and goes on with reads and writes that are checked block by block, until Ctrl-C. Without FILE the namespace is the sparse file ./${DEFAULT_PATH}, which belongs to the demo.`,
-    'A FILE that exists is only read, and every block must always read the same: nothing in it is changed unless --write is given, which overwrites its first 64 MiB. The traffic ends when another host connects, so that its data is safe.',
+    `Serves a namespace, connects to it with the host of nvbraid, writes a pattern to its first 16 MiB, reads it back and checks it, and goes on with reads and writes that are checked block by block, until Ctrl-C. Without FILE the namespace is the sparse file ./${DEFAULT_PATH}, which belongs to the demo.`,
+    'A FILE that exists is only read, and every block must always read the same: nothing in it is changed unless --write is given, which overwrites its first 16 MiB. The traffic ends when another host connects, so that its data is safe.',
   ],
   options: {
     ...listenOptions,
@@ -38,7 +39,7 @@ export const demo = command({
       max: Number.MAX_SAFE_INTEGER,
       help: `Size of a FILE that is made; for ./${DEFAULT_PATH} 1 GiB`,
     },
-    write: { type: 'flag', help: 'Overwrite the first 64 MiB of a FILE that exists' },
+    write: { type: 'flag', help: 'Overwrite the first 16 MiB of a FILE that exists' },
     runtime: {
       type: 'seconds',
       value: 'SECONDS',
@@ -70,9 +71,11 @@ export const demo = command({
     using stop = new StopSignal(() => terminal.note('stopping; once more stops at once'));
     const nqn = defaultNqn(path);
     const target = await createTarget({ reactors: options.transport === 'tcp' ? 1 : 0 });
+    const kept = new KeptFiles();
     try {
       target.addSubsystem({ nqn });
       await addNamespace(target, nqn, device, false);
+      await kept.add(device);
       const io = await listenForIo(target, options, nqn);
       const discovery = await listenForDiscovery(target, options, io);
       const ports = typeof discovery === 'string' || discovery === io ? [io] : [io, discovery];
@@ -96,6 +99,7 @@ export const demo = command({
       }
     } finally {
       await target.close();
+      await kept.settle();
     }
     const time = formatDuration(performance.now() - startedMs);
     const end = mayWrite ? `Everything that was written is in ${path}.` : `Nothing in ${path} was changed by the demo.`;
@@ -161,7 +165,7 @@ function announce({ target, nqn, devices, ports, noDiscovery }: Served, terminal
   const [namespace] = target.core.subsystem(nqn)!.namespaces;
   const { blockSize, blockCount } = namespace!;
   const { name, made } = devices[0]!;
-  const how = made ? 'made now, sparse' : mayWrite ? 'its first 64 MiB will be overwritten' : 'only read';
+  const how = made ? 'made now, sparse' : mayWrite ? 'its first 16 MiB will be overwritten' : 'only read';
   terminal.line(`target: ${terminal.style('bold', nqn)} on ${describePort(io!)}`);
   terminal.line(
     `  namespace 1: ${name}, ${formatSize(blockSize * blockCount)} in blocks of ${blockSize} bytes, ${how}`,

@@ -5,6 +5,7 @@ import { basename } from 'node:path';
 import { createTarget, NvbraidError, type Target, type TargetPort } from 'nvbraid';
 import { command } from '../command.ts';
 import { type ChosenDevice, chooseFile, chooseMemory, DEFAULT_SIZE } from '../device-choice.ts';
+import { KeptFiles } from '../kept-files.ts';
 import { listenForDiscovery, listenForIo } from '../listening.ts';
 import { listenOptions, outputOptions, ownSocketOptions } from '../options.ts';
 import { ServeRun } from '../serve-run.ts';
@@ -82,6 +83,7 @@ export const serve = command({
         : await Promise.all(operands.map((path) => chooseFile(path, wishes)));
     const nqn = options.nqn ?? defaultNqn(operands[0]);
     const target = await createTarget({ reactors });
+    const kept = new KeptFiles();
     let run: ServeRun | null = null;
     try {
       target.addSubsystem({
@@ -89,7 +91,10 @@ export const serve = command({
         ...(options.serial === undefined ? {} : { serial: options.serial }),
         ...(options['allow-host'].length === 0 ? {} : { allowAnyHost: false, allowedHosts: options['allow-host'] }),
       });
-      for (const device of devices) await addNamespace(target, nqn, device, options['read-only']);
+      for (const device of devices) {
+        await addNamespace(target, nqn, device, options['read-only']);
+        await kept.add(device);
+      }
       const io = await listenForIo(target, options, nqn);
       const discovery = options['no-discovery']
         ? `on port ${io.port} alone`
@@ -100,6 +105,7 @@ export const serve = command({
       await run.run(options.socket, stop);
     } finally {
       await target.close();
+      await kept.settle();
     }
     run.summary();
     return 0;
