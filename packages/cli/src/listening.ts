@@ -9,11 +9,15 @@ export interface ListenWishes {
   readonly trsvcid: number;
 }
 
-/** Opens the I/O port of a target. @throws NvbraidError with a sentence that says what to do */
-export async function listenForIo(target: Target, wishes: ListenWishes, nqn: string): Promise<TargetPort> {
+/**
+ * Opens the I/O port of a target, which leads nowhere until a subsystem is linked to it: a busy port is found out
+ * before any file is made.
+ * @throws NvbraidError with a sentence that says what to do
+ */
+export async function listenForIo(target: Target, wishes: ListenWishes): Promise<TargetPort> {
   const { transport, traddr: address, trsvcid: port } = wishes;
   try {
-    return await target.listen({ transport, address, port, subsystems: [nqn] });
+    return await target.listen({ transport, address, port });
   } catch (error) {
     throw explain(error, address, port);
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { after, test } from 'node:test';
 import { nvbraid } from './support/in-process.ts';
@@ -91,6 +91,9 @@ test('a busy port and an address of another machine', async () => {
         'm',
       ),
     );
+    const path = file('unmade.img');
+    await fails(['serve', path, '--size', '1MiB', '--reactors', '0', '-s', String(port)], /is in use/);
+    assert.ok(!existsSync(path), 'no file was made');
   } finally {
     await new Promise((resolve) => server.close(resolve));
   }

@@ -74,9 +74,10 @@ export const demo = command({
     const kept = new KeptFiles();
     try {
       target.addSubsystem({ nqn });
+      const io = await listenForIo(target, options);
       await addNamespace(target, nqn, device, false);
       await kept.add(device);
-      const io = await listenForIo(target, options, nqn);
+      target.link(io.portid, nqn);
       const discovery = await listenForDiscovery(target, options, io);
       const ports = typeof discovery === 'string' || discovery === io ? [io] : [io, discovery];
       const served: Served = {
@@ -91,7 +92,11 @@ export const demo = command({
         methods: { status: () => serveStatus(served, startedMs) },
       });
       try {
-        announce(served, terminal, mayWrite);
+        announce(
+          served,
+          terminal,
+          own ? "the demo's own" : mayWrite ? 'its first 16 MiB will be overwritten' : 'only read',
+        );
         await traffic(served, servedAddress(serveStatus(served, startedMs)), options, mayWrite, stop, terminal);
       } finally {
         terminal.endStatus();
@@ -160,12 +165,12 @@ function show(demo: DemoTraffic, terminal: Terminal): void {
   else terminal.line(text);
 }
 
-function announce({ target, nqn, devices, ports, noDiscovery }: Served, terminal: Terminal, mayWrite: boolean): void {
+function announce({ target, nqn, devices, ports, noDiscovery }: Served, terminal: Terminal, use: string): void {
   const [io, discovery] = ports;
   const [namespace] = target.core.subsystem(nqn)!.namespaces;
   const { blockSize, blockCount } = namespace!;
   const { name, made } = devices[0]!;
-  const how = made ? 'made now, sparse' : mayWrite ? 'its first 16 MiB will be overwritten' : 'only read';
+  const how = made ? 'made now, sparse' : use;
   terminal.line(`target: ${terminal.style('bold', nqn)} on ${describePort(io!)}`);
   terminal.line(
     `  namespace 1: ${name}, ${formatSize(blockSize * blockCount)} in blocks of ${blockSize} bytes, ${how}`,

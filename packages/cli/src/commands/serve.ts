@@ -91,11 +91,12 @@ export const serve = command({
         ...(options.serial === undefined ? {} : { serial: options.serial }),
         ...(options['allow-host'].length === 0 ? {} : { allowAnyHost: false, allowedHosts: options['allow-host'] }),
       });
+      const io = await listenForIo(target, options);
       for (const device of devices) {
         await addNamespace(target, nqn, device, options['read-only']);
         await kept.add(device);
       }
-      const io = await listenForIo(target, options, nqn);
+      target.link(io.portid, nqn);
       const discovery = options['no-discovery']
         ? `on port ${io.port} alone`
         : await listenForDiscovery(target, options, io);
