@@ -62,17 +62,25 @@ async function givenAddress(given: SessionGiven, signal: AbortSignal | undefined
   return { ...address, nqn: nqn ?? (await onlySubsystem(address, given, signal)) };
 }
 
-/** The socket of the only running process. */
-export async function onlyProcess(role?: string): Promise<string> {
-  const running = (await runningProcesses()).filter((process) => role === undefined || process.role === role);
-  const what = role === undefined ? 'nvbraid process' : `nvbraid ${role}`;
-  if (running.length === 1) return running[0]!.socket;
-  if (running.length === 0) {
-    const instead = role === undefined ? '; name a target with -a, or start nvbraid serve' : '';
-    throw new NvbraidError('ENOENT', `no ${what} is running here${instead}`);
+/**
+ * The socket of the process that is meant when none is named: the only `connect`, or where there is none the only `serve`.
+ * @param role looks for this one alone
+ */
+export async function onlyProcess(role?: 'connect'): Promise<string> {
+  const running = await runningProcesses();
+  const connects = running.filter((process) => process.role === 'connect');
+  const candidates = role === 'connect' || connects.length > 0 ? connects : running;
+  if (candidates.length === 1) return candidates[0]!.socket;
+  if (candidates.length === 0) {
+    if (role !== undefined) throw new NvbraidError('ENOENT', `no nvbraid ${role} is running here`);
+    throw new NvbraidError(
+      'ENOENT',
+      'no nvbraid process is running here; name a target with -a, or start nvbraid serve',
+    );
   }
-  const list = running.map((process) => process.socket).join(', ');
-  throw new NvbraidError('EINVAL', `${running.length} of ${what} are running; choose one with --socket: ${list}`);
+  const list = candidates.map((process) => process.socket).join(', ');
+  const what = connects.length > 0 ? 'nvbraid connect' : 'nvbraid serve';
+  throw new NvbraidError('EINVAL', `${what} is running ${candidates.length} times; choose one with --socket: ${list}`);
 }
 
 /** How this machine reaches what `serve` listens on. */

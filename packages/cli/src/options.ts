@@ -144,7 +144,7 @@ export const processOptions = {
     value: 'PATH',
     env: 'NVBRAID_SOCKET',
     completes: 'file',
-    help: 'Control socket of a running nvbraid; needed only where several run',
+    help: 'Control socket of a running nvbraid; else the only connect, or the only serve',
   },
 } as const satisfies Options;
 

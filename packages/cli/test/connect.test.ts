@@ -102,6 +102,25 @@ describe('nvbraid connect', { concurrency: false }, () => {
     assert.match(again.err, /process \d+ is connected to .* already; -D connects once more/);
   });
 
+  test('commands go to the only connect, also beside serve, and ask where there are two', async () => {
+    const serve = sandbox.start(['serve', '--size', '1MiB', '-s', '0', '--no-discovery']);
+    await serve.printed(/Ctrl-C stops/);
+    assert.equal(JSON.parse(await ok('id-ctrl', '-o', 'json')).subnqn, NQN);
+    const second = sandbox.start(['connect', '-D', '-a', '127.0.0.1', '-s', String(port)]);
+    await second.printed(/Ctrl-C disconnects/);
+    const which = await nvbraid(['id-ctrl']);
+    assert.equal(which.code, 1);
+    assert.match(
+      which.err,
+      /nvbraid connect is running 2 times; choose one with --socket: .*connect-\d+\.sock, .*connect-\d+\.sock/,
+    );
+    assert.equal(JSON.parse(await ok('id-ctrl', '-o', 'json', '--socket', socket)).subnqn, NQN);
+    for (const process of [second, serve]) {
+      process.signal('SIGINT');
+      assert.equal(await process.exit(), 0);
+    }
+  });
+
   test('a lost target is connected to again', async () => {
     await target.close();
     await cli.printed(/resetting|connecting/);
