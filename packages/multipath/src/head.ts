@@ -435,12 +435,13 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
     this.#publishing = attempt;
     try {
       const published = this.template.addDisk?.(this);
-      if (published === undefined) this.#published(attempt);
-      else {
+      if (published instanceof Promise) {
         published.then(
           () => this.#published(attempt),
           (error) => this.#publishFailed(attempt, error),
         );
+      } else {
+        this.#published(attempt);
       }
     } catch (error) {
       this.#publishFailed(attempt, error);

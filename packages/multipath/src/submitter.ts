@@ -142,7 +142,8 @@ export class Submitter<P extends Path, B extends Bio> {
       if (outcome === Outcome.Ok) sampleLatency(head, path, bio);
       if (head.quarantine !== null) head.quarantine.observe(path, bio, outcome);
       if (disposition === Disposition.Retry) bio.startedMs = head.measuredMs;
-      else path.inflightBytes -= bio.bytes;
+      // A driver may have advanced its clone; the original is as it was.
+      else path.inflightBytes -= (bio.original ?? bio).bytes;
     }
     if (disposition !== Disposition.Retry && (bio.flags & BioFlag.Counted) !== 0 && path.nrActive.value > 0) {
       path.nrActive.value--;

@@ -228,14 +228,17 @@ describe('row 53: drivers that clone', () => {
     const { f, clones, free } = cloning();
     const a = f.path('a');
     f.path('b');
+    f.iopolicy.store('service-time');
     const bio = f.bio(8192);
     f.head.submitBio(bio);
     const [first] = clones;
+    assert.equal(a.inflightBytes, 8192);
     // The driver had sent half of it already.
     first!.offset += 4096;
     first!.bytes -= 4096;
     a.disabled = true;
     assert.equal(f.head.endBio(first!, Outcome.PathError), Failover);
+    assert.equal(a.inflightBytes, 0, 'what was counted is taken off, whatever the driver did to its clone');
     assert.deepEqual(free, [first]);
     assert.deepEqual(f.head.queued(), [bio]);
     f.tick();
