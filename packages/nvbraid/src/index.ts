@@ -1,4 +1,5 @@
 export { type ErrorCode, NvbraidError } from '@nvbraid/base';
+export { type DeviceSpec, fileDevice, memoryDevice, nullDevice, volatileCache } from '@nvbraid/blockdev';
 export {
   type AsyncEvent,
   type HostControllerState,
