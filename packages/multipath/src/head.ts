@@ -1,18 +1,12 @@
 import { assert, type Clock, NEVER, NvbraidError } from '@nvbraid/base';
 import { type Bio, BioStatus, type Disposition, type Outcome } from './bio.ts';
+import { type Distance, distanceTable } from './distances.ts';
 import { HeadDisk, type HeadDiskOptions } from './head-disk.ts';
 import type { Iopolicy } from './iopolicy.ts';
-import {
-  INITIAL_LATENCY_MS,
-  LOCAL_DISTANCE,
-  MAX_DISTANCE,
-  MAX_NAME,
-  MAX_NODES,
-  MAX_PATHS,
-  REMOTE_DISTANCE,
-} from './limits.ts';
-import { PassthroughDevice } from './passthrough.ts';
+import { DEFAULT_MAX_RETRIES, INITIAL_LATENCY_MS, MAX_NAME, MAX_NODES, MAX_PATHS } from './limits.ts';
+import type { PassthroughDevice } from './passthrough.ts';
 import type { Path } from './path.ts';
+import { Publication } from './publication.ts';
 import { Quarantine, type QuarantineOptions } from './quarantine.ts';
 import { ReadSections } from './read-sections.ts';
 import { DelayedRemoval } from './removal.ts';
@@ -28,8 +22,8 @@ export interface HeadOptions<P extends Path, B extends Bio> {
   clock: Clock;
   /** NUMA nodes of the machine; nodes are 0 … nodeCount-1. */
   nodeCount?: number;
-  /** Distance of two nodes, 1 … 255. Default: 10 to itself, 20 to others. */
-  distance?: (from: number, to: number) => number;
+  /** Default: 10 to itself, 20 to others. */
+  distance?: Distance;
   maxRetries?: number;
   /** Marginal paths are taken out of selection; needs `probePath`. */
   quarantine?: QuarantineOptions;
@@ -79,15 +73,14 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
   measuredMs = 0;
 
   readonly #io: Submitter<P, B>;
+  readonly #publication: Publication;
   readonly #sections = new ReadSections();
   readonly #distances: Uint8Array;
   readonly #log: (message: string) => void;
   readonly #wake: () => void;
   #acceptMarginal = false;
   #requeueKicked = false;
-  #scanPending = false;
   #awake = false;
-  #publishing: object | null = null;
   #refs = 1;
   #dying = false;
   #lastRefGone: (() => void) | null = null;
@@ -96,7 +89,7 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
   readonly currentPath: (P | null)[];
 
   constructor(options: HeadOptions<P, B>) {
-    const { name, template, iopolicy, clock, nodeCount = 1, maxRetries = 5 } = options;
+    const { name, template, iopolicy, clock, nodeCount = 1, maxRetries = DEFAULT_MAX_RETRIES } = options;
     const invalid = (message: string): NvbraidError => new NvbraidError('EINVAL', `head ${name}: ${message}`);
     if (typeof name !== 'string' || name.length === 0 || name.length > MAX_NAME) throw invalid('bad name');
     validateTemplate(template);
@@ -118,9 +111,10 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
     this.traceRemap = options.traceRemap ?? null;
     this.#log = options.log ?? (() => {});
     this.#wake = options.wake ?? (() => {});
-    this.#distances = distanceTable(nodeCount, options.distance, invalid);
+    this.#distances = distanceTable(nodeCount, options.distance);
     this.removal = new DelayedRemoval(this);
     this.quarantine = options.quarantine === undefined ? null : new Quarantine(this, options.quarantine);
+    this.#publication = new Publication(this);
     this.#io = new Submitter<P, B>(this);
     this.currentPath = new Array<P | null>(nodeCount).fill(null);
     iopolicy.attach(this);
@@ -235,7 +229,7 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
   /** A path works now, or works better now. The first time the head disk is shown to its users. */
   setLive(path: P): void {
     assert(path.head === this, 'the path does not belong to this head');
-    if (this.disk !== null && !this.disk.removed && !this.diskLive && !this.#publish()) return;
+    if (this.disk !== null && !this.disk.removed && !this.diskLive && !this.#publication.publish()) return;
     this.updateLinks();
     this.refillSlots(path);
     this.kickRequeue();
@@ -336,20 +330,9 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
   /** Hides the disk. What is queued fails at the next `tick`, what comes fails at once. */
   removeDisk(): void {
     if (this.disk === null || this.disk.removed) return;
-    const live = this.diskLive;
     this.disk.removed = true;
     this.disk.added = false;
-    this.diskLive = false;
-    this.#publishing = null;
-    this.#scanPending = false;
-    this.kickRequeue();
-    if (!live) return;
-    if (this.cdevLive) {
-      this.cdevLive = false;
-      this.cdev = null;
-      this.template.delCdev!(this);
-    }
-    this.template.delDisk?.(this);
+    this.#publication.withdraw();
   }
 
   /** Fails what is still queued and drops the disk. */
@@ -391,7 +374,7 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
 
   /** When `tick` is to be called: minus infinity for at once, NEVER for not at all. May be years away. */
   nextDeadlineMs(): number {
-    if (this.#requeueKicked || this.#scanPending) return Number.NEGATIVE_INFINITY;
+    if (this.#requeueKicked || this.#publication.scanPending) return Number.NEGATIVE_INFINITY;
     return Math.min(this.removal.deadlineMs, this.quarantine === null ? NEVER : this.quarantine.deadlineMs);
   }
 
@@ -404,8 +387,8 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
       this.#requeueKicked = false;
       this.#io.runRequeue();
     }
-    if (this.#scanPending) {
-      this.#scanPending = false;
+    if (this.#publication.scanPending) {
+      this.#publication.scanPending = false;
       this.template.scanPartitions!(this);
     }
   }
@@ -427,71 +410,4 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
   log(message: string): void {
     this.#log(`${this.disk?.name ?? this.name}: ${message}`);
   }
-
-  /** False when the disk could not be shown. The flag is set before anything else, so that only one path shows it. */
-  #publish(): boolean {
-    this.diskLive = true;
-    const attempt = {};
-    this.#publishing = attempt;
-    try {
-      const published = this.template.addDisk?.(this);
-      if (published instanceof Promise) {
-        published.then(
-          () => this.#published(attempt),
-          (error) => this.#publishFailed(attempt, error),
-        );
-      } else {
-        this.#published(attempt);
-      }
-    } catch (error) {
-      this.#publishFailed(attempt, error);
-    }
-    return this.diskLive;
-  }
-
-  #published(attempt: object): void {
-    if (this.#publishing !== attempt) return;
-    this.#publishing = null;
-    this.disk!.added = true;
-    if (this.template.addCdev !== undefined) {
-      try {
-        this.template.addCdev(this);
-        this.cdev = new PassthroughDevice(this);
-        this.cdevLive = true;
-      } catch (error) {
-        this.log(`no passthrough device: ${String(error)}`);
-      }
-    }
-    this.updateLinks();
-    if (this.template.scanPartitions !== undefined) {
-      this.#scanPending = true;
-      this.wake();
-    }
-  }
-
-  #publishFailed(attempt: object, error: unknown): void {
-    if (this.#publishing !== attempt) return;
-    this.#publishing = null;
-    this.diskLive = false;
-    this.log(`the disk could not be shown: ${String(error)}`);
-    this.kickRequeue();
-  }
-}
-
-function distanceTable(
-  nodeCount: number,
-  distance: (from: number, to: number) => number = (from, to) => (from === to ? LOCAL_DISTANCE : REMOTE_DISTANCE),
-  invalid: (message: string) => NvbraidError,
-): Uint8Array {
-  const table = new Uint8Array(nodeCount * nodeCount);
-  for (let from = 0; from < nodeCount; from++) {
-    for (let to = 0; to < nodeCount; to++) {
-      const value = distance(from, to);
-      if (!Number.isInteger(value) || value < 1 || value > MAX_DISTANCE) {
-        throw invalid(`distance ${value} from node ${from} to node ${to} is not in 1 … ${MAX_DISTANCE}`);
-      }
-      table[from * nodeCount + to] = value;
-    }
-  }
-  return table;
 }

@@ -1,6 +1,7 @@
 export * from './access-state.ts';
 export * from './attributes.ts';
 export * from './bio.ts';
+export type { Distance } from './distances.ts';
 export * from './head.ts';
 export * from './head-disk.ts';
 export * from './iopolicy.ts';

@@ -34,7 +34,7 @@ export class Submitter<P extends Path, B extends Bio> {
   endBio(bio: B, outcome: Outcome, status: BioStatus): Disposition {
     const head = this.#head;
     const path = bio.path as P | null;
-    assert(path !== null && (bio.flags & BioFlag.Active) !== 0, 'a bio ended that is not under way');
+    assert(path !== null && (bio.flags & BioFlag.Remapped) !== 0, 'a bio ended that is not under way');
     const disposition = decideDisposition(bio, outcome, head.maxRetries, path.head !== head);
     this.#account(path, bio, outcome, disposition);
     if (disposition === Disposition.Retry) {

@@ -212,6 +212,7 @@ describe('row 53: drivers that clone', () => {
     bio.flags = BioFlag.Polled;
     f.head.submitBio(bio);
     const [clone] = clones;
+    assert.throws(() => f.head.endBio(bio, Outcome.Ok), /not under way/, 'the clone is, not the original');
     assert.deepEqual(f.sent, [{ path, bio: clone }]);
     assert.deepEqual([clone!.offset, clone!.bytes, clone!.original], [512, 8192, bio]);
     assert.equal(clone!.flags, BioFlag.Polled | BioFlag.Active | BioFlag.Mpath | BioFlag.Remapped);

@@ -37,6 +37,7 @@ const FILES = [
   'quarantine.ts',
   'rate-limit.ts',
   'removal.ts',
+  'publication.ts',
   'head.ts',
 ];
 

@@ -281,6 +281,22 @@ describe('row 40: the requeue work', () => {
     assert.deepEqual(ids(f), [3, 0, 1, 2]);
   });
 
+  test('a kick from within a run counts for what the run has queued again', () => {
+    const f = waiting();
+    const [first, second, third] = f.head.queued() as [TestBio, TestBio, TestBio];
+    second.offset = f.head.disk!.capacityBytes;
+    second.end = () => {
+      f.head.paths[0]!.disabled = false;
+      f.head.kickRequeue();
+    };
+    f.head.kickRequeue();
+    f.tick();
+    assert.deepEqual(ids(f), [third.id]);
+    assert.deepEqual(f.head.queued(), [first]);
+    f.tick();
+    assert.deepEqual(ids(f), [third.id, first.id]);
+  });
+
   test('a run that is entered again from an end leaves nothing behind', () => {
     const f = waiting();
     const bios = f.head.queued();
