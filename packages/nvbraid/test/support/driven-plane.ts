@@ -1,0 +1,79 @@
+import { Memory, type Outbox } from '@nvbraid/base';
+import type { BlockDevice } from '@nvbraid/blockdev';
+import type { NamespaceSnapshot, SubsystemSnapshot } from '@nvbraid/target';
+import type { Connection, ConnectionHandler } from '@nvbraid/transport';
+import { DataPlane, type DataPlaneOptions } from '../../src/data-plane.ts';
+
+/** A connection whose other end is the test. */
+export class FakeConnection {
+  readonly backlogBytes = 0;
+  readonly canDetach = false;
+  paused = false;
+  destroyed = false;
+  readonly sent: Uint8Array[] = [];
+  handler: ConnectionHandler | null = null;
+
+  start(handler: ConnectionHandler): void {
+    this.handler = handler;
+  }
+  send(out: Outbox): void {
+    this.sent.push(out.toBytes());
+    out.reset();
+  }
+  pause(): void {
+    this.paused = true;
+  }
+  resume(): void {
+    this.paused = false;
+  }
+  end(): void {}
+  destroy(): void {
+    this.destroyed = true;
+  }
+  receive(bytes: Uint8Array): void {
+    this.handler!.received(Memory.over(bytes), 0, bytes.length);
+  }
+}
+
+export const NQN = 'nqn.2026-01.org.nvbraid:plane';
+
+let versions = 0;
+export function snapshot(devices: unknown[], portId = 1): SubsystemSnapshot {
+  const namespaces = devices.map((device, i) => {
+    const { blockSize = 4096, blockCount = 64 } = device as Partial<BlockDevice>;
+    const plain = { readOnly: false, volatileWriteCache: false, thin: false, anaGroupId: 1, pathStatus: 0 };
+    return { ...plain, nsid: i + 1, instance: instanceOf(device), blockSize, blockCount, device } as NamespaceSnapshot;
+  });
+  return { nqn: NQN, portId, version: ++versions, namespaces };
+}
+
+const instances = new Map<unknown, number>();
+function instanceOf(device: unknown): number {
+  if (!instances.has(device)) instances.set(device, instances.size + 1);
+  return instances.get(device)!;
+}
+
+/** The data plane of one thread, driven by hand. */
+export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
+  const gone: number[] = [];
+  const logged: string[] = [];
+  const plane = new DataPlane({
+    poolBytes: 1 << 20,
+    threads: 1,
+    queueGone: (_association, qid) => gone.push(qid),
+    log: (message) => logged.push(message),
+    ...options,
+  });
+  const adopt = (qid: number, sqSize = 64): FakeConnection => {
+    const connection = new FakeConnection();
+    const bytes = { inCapsuleBytes: 8192, maxH2CDataBytes: 1 << 20, r2tBytes: 1 << 20 };
+    const agreed = { sqFlowControl: true, sqhd: 0, hdgst: false, ddgst: false, hpda: 0, maxR2t: 1 };
+    plane.adopt(
+      connection as unknown as Connection,
+      { qid, sqSize, ...agreed, ...bytes },
+      { association: 1, nqn: NQN, portId: 1, counters: new SharedArrayBuffer(64) },
+    );
+    return connection;
+  };
+  return { plane, adopt, gone, logged };
+}
