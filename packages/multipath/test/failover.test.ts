@@ -250,6 +250,20 @@ describe('row 53: drivers that clone', () => {
     assert.deepEqual([bio.ends, bio.status], [1, BioStatus.Ok]);
   });
 
+  test('a clone that was used before begins anew', () => {
+    const dirty = new TestBio(1);
+    Object.assign(dirty, { node: 7, retries: 5, status: BioStatus.Medium, driverStatus: 9, flags: BioFlag.NoRetry });
+    const f = new Fixture({
+      head: { nodeCount: 2 },
+      template: { cloneBio: () => dirty, freeClone: () => {} },
+    });
+    const path = f.path('a');
+    const [bio] = f.submit(1, 1);
+    assert.equal(bio!.path, path, 'the original says where it is');
+    assert.deepEqual([dirty.node, dirty.retries, dirty.status, dirty.driverStatus], [1, 0, BioStatus.Ok, 0]);
+    assert.equal(f.head.endBio(dirty, Outcome.Retryable), Retry, 'the original may be tried again');
+  });
+
   test('a retry sends the same clone', () => {
     const { f, clones, free } = cloning();
     f.path('a');

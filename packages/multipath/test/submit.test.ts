@@ -386,6 +386,25 @@ describe('requests longer than the limit of the head', () => {
     assert.deepEqual([none.ends, none.status], [1, BioStatus.Resource]);
   });
 
+  test('a part that was used before begins anew', () => {
+    const dirty = Object.assign(new TestBio(1), {
+      node: 7,
+      status: BioStatus.Medium,
+      driverStatus: 9,
+      flags: BioFlag.Polled,
+    });
+    let parts = 1;
+    const f = new Fixture({
+      head: { nodeCount: 2 },
+      template: { splitBio: () => (parts-- > 0 ? dirty : null), freeSplit: () => {} },
+      disk: { maxBytes: 4096 },
+    });
+    f.path('a');
+    f.head.submitBio(f.bio(8192), 1);
+    assert.deepEqual([dirty.node, dirty.status, dirty.driverStatus], [1, BioStatus.Ok, 0]);
+    assert.equal(dirty.flags & BioFlag.Polled, 0);
+  });
+
   test('a part fails over by itself', () => {
     const { f, made } = splitting();
     const bio = f.bio(16_384);
