@@ -153,8 +153,16 @@ export class DataPlane {
       this.#devices.delete(instance);
       this.#closeDevice(device);
     }
-    // Queues that still hold the table see it empty; a new link makes a new one.
-    if (snapshot.namespaces.length === 0) this.#tables.delete(tableKey(snapshot.nqn, snapshot.portId));
+    this.#forgetTable(snapshot.nqn, snapshot.portId);
+  }
+
+  /** An empty table stays as long as queues hold it: what is published later must reach them. */
+  #forgetTable(nqn: string, portId: number): void {
+    const key = tableKey(nqn, portId);
+    const table = this.#tables.get(key);
+    if (table === undefined || !table.empty) return;
+    for (const { owner } of this.#queues.values()) if (owner.nqn === nqn && owner.portId === portId) return;
+    this.#tables.delete(key);
   }
 
   #closeDevice(device: BlockDevice): void {
@@ -225,6 +233,7 @@ export class DataPlane {
     const owned = this.#queues.get(queue);
     if (owned === undefined) return;
     this.#queues.delete(queue);
+    this.#forgetTable(owned.owner.nqn, owned.owner.portId);
     this.environment.retryStarved();
     this.#options.queueGone(owned.owner.association, queue.qid, owned.error, queue.fatal ? queue.fatalFes : 0);
   }

@@ -254,6 +254,18 @@ test('long lists of ranges under a namespace that is removed: the reactor lives'
   await target.close();
 });
 
+test('the last namespace goes and another comes: a queue that was connected all the time serves it', async () => {
+  const [first, second] = [new HeldDevice(), new HeldDevice()];
+  const { target, port, nsid } = await serving(first);
+  const { cntlid } = await RawPeer.admin(port, NQN);
+  const peer = await RawPeer.io(port, NQN, cntlid);
+  await target.removeNamespace(NQN, nsid);
+  await target.addNamespace(NQN, { nsid, device: second });
+  peer.write(rw(Write, 1, 0, 1, new Uint8Array(4096)));
+  await Promise.race([second.started(1), peer.response().then(({ status }) => assert.fail(`status ${status}`))]);
+  await closing(target, second);
+});
+
 test('a subsystem that comes back under its old name has none of its old namespaces', async () => {
   const [old, fresh] = [new HeldDevice(), new HeldDevice()];
   const { target, port, portid, nsid } = await serving(old);

@@ -34,6 +34,10 @@ export class NamespaceTable {
     return this.#version;
   }
 
+  get empty(): boolean {
+    return this.#entries.size === 0;
+  }
+
   /** A snapshot older than the one in force is ignored. */
   update(snapshot: SubsystemSnapshot): void {
     if (snapshot.version < this.#version) return;
