@@ -74,6 +74,11 @@ export class Reactor {
     return this.#queues.size;
   }
 
+  /** For whoever chooses a reactor: one that is gone would only hang up. */
+  get load(): number {
+    return this.#state === 'gone' ? Number.POSITIVE_INFINITY : this.#queues.size;
+  }
+
   has(association: number, qid: number): boolean {
     return this.#queues.has(key(association, qid));
   }
@@ -170,7 +175,7 @@ export class Reactor {
     this.#queues.delete(key(handed.owner.association, handed.qid));
     const row = transport(handed.transport);
     // Unless the reactor had closed it already; the number may be somebody else's by now.
-    if (row.identify(handed.fd) === handed.identity) {
+    if (handed.identity !== '' && row.identify(handed.fd) === handed.identity) {
       const connection = row.adopt(handed.fd);
       connection.start({ received() {}, drained() {}, closed() {} });
       connection.destroy(null);

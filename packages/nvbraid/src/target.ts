@@ -373,7 +373,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   #leastBusyReactor(): number {
     let best = 0;
     for (const reactor of this.#reactors) {
-      if (reactor.queueCount < this.#reactors[best]!.queueCount) best = reactor.index;
+      if (reactor.load < this.#reactors[best]!.load) best = reactor.index;
     }
     return best;
   }

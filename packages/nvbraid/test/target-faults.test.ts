@@ -420,9 +420,11 @@ test('what a dead reactor had closed is left alone, whoever has got the number s
   const file = openSync(import.meta.filename, 'r');
   const socket = await open();
   assert.deepEqual(new Set([file, socket]), new Set(numbers), 'the system gives the lowest free number');
+  hand(1 << 20, 2); // never open
   publish({ kind: 'subsystem', snapshot: null as unknown as SubsystemSnapshot });
   await failed.promise;
-  assert.deepEqual(gone, [0, 1]);
+  assert.deepEqual(gone, [0, 1, 2]);
+  assert.equal(reactor.load, Number.POSITIVE_INFINITY, 'it gets no queues any more');
   assert.ok(fstatSync(file).isFile());
   assert.ok(fstatSync(socket).isSocket());
   closeSync(file);
