@@ -68,9 +68,12 @@ export interface HostControllerOptions {
 /** What a controller needs from the world. */
 export interface HostPlatform {
   readonly clock: Clock;
-  /** Makes a connection for the queue, then calls `queue.start()`; or `queue.closed(error)` when there is none. */
+  /**
+   * Makes a connection for the queue, then calls `queue.start()`; or `queue.closed(error)` when there is none. Not before
+   * the connections of queues that are `closing` are gone: what they still have to say must not arrive later.
+   */
   connect(queue: HostQueue): void;
-  /** The queue has something to transmit, or `finished` has become true and its connection is to be ended. */
+  /** The queue has something to transmit, or it is over and its connection is to be ended: see `HostQueue.mustReset`. */
   wantTransmit(queue: HostQueue): void;
 }
 
@@ -149,12 +152,14 @@ export class HostController implements HostQueueOwner {
     this.#rescan?.cancel();
     this.#keepAlive?.stop();
     this.#timers.clear();
-    for (const queue of this.ioQueues) queue.close(error);
-    if (!wasLive || this.#channel === null) return this.#removed(error);
+    for (const queue of this.ioQueues) queue.close(error, true);
+    if (!wasLive || this.#channel === null) return this.#removed(error, false);
     this.#timers.set(this.#platform.clock.nowMs() + SHUTDOWN_TIMEOUT_MAX_MS + SHUTDOWN_TIMEOUT_MS, () =>
-      this.#removed(error),
+      this.#removed(error, false),
     );
-    this.#main = new Task(shutDown(this.#channel, this.#cap!, this.identify?.rtd3e ?? 0), () => this.#removed(error));
+    this.#main = new Task(shutDown(this.#channel, this.#cap!, this.identify?.rtd3e ?? 0), (failed) =>
+      this.#removed(error, failed === null),
+    );
     this.#main.start();
   }
 
@@ -386,7 +391,7 @@ export class HostController implements HostQueueOwner {
       if (!this.#wasLive || final) this.#move('giveUp', error);
       else this.#tryAgain(error, this.options.reconnectDelayMs);
     } else if (this.#is('deleting')) {
-      this.#removed(this.error!);
+      this.#removed(this.error!, false);
     }
   }
 
@@ -398,7 +403,7 @@ export class HostController implements HostQueueOwner {
     else this.#timers.set(atMs, () => this.#connect());
   }
 
-  #tearDown(error: NvbraidError): void {
+  #tearDown(error: NvbraidError, inOrder = false): void {
     this.#main?.cancel();
     this.#rescan?.cancel();
     this.#keepAlive?.stop();
@@ -414,12 +419,12 @@ export class HostController implements HostQueueOwner {
     const queues = this.admin === null ? this.ioQueues : [this.admin, ...this.ioQueues];
     this.admin = null;
     this.ioQueues = [];
-    for (const queue of queues) queue.close(error);
+    for (const queue of queues) queue.close(error, inOrder);
   }
 
-  #removed(error: NvbraidError): void {
+  #removed(error: NvbraidError, inOrder: boolean): void {
     if (!this.#is('deleting')) return;
-    this.#tearDown(error);
+    this.#tearDown(error, inOrder);
     if (this.#is('deleting')) this.#move('removed', error);
   }
 

@@ -85,6 +85,12 @@ export class HostQueue implements PduSink {
   state: HostQueueState = HOST_QUEUE_STATES.initial;
   /** Why the queue is of no use any more. */
   error: NvbraidError | null = null;
+  /**
+   * How the connection is to be ended once the queue is `finished`: true means by a reset, with everything thrown away
+   * that has not gone out. Who is told that its commands failed sends them again, and a write must not arrive after its
+   * own repetition. False when nothing is under way, or behind a TermReq.
+   */
+  mustReset = false;
   /** Submission queue head as the controller said last; without meaning when SQ flow control is disabled. */
   sqHead = 0;
   commandsSent = 0;
@@ -149,7 +155,7 @@ export class HostQueue implements PduSink {
     );
   }
 
-  /** Everything is said: the connection should be closed in order. */
+  /** Everything is said: the connection should be ended, in order or as `mustReset` says. */
   get finished(): boolean {
     return this.state === 'closed' || (this.state === 'closing' && this.#termReq === null);
   }
@@ -185,11 +191,16 @@ export class HostQueue implements PduSink {
     this.#fail(error ?? new NvbraidError('ECONNRESET', `queue ${this.qid}: the controller closed the connection`));
   }
 
-  /** Gives the queue up: what is outstanding ends with a path error, then `finished` is true. The owner is not told. */
-  close(error: NvbraidError): void {
+  /**
+   * Gives the queue up: what is outstanding ends with a path error, then `finished` is true. The owner is not told.
+   * @param inOrder the controller has been told, or will hear of it by the end of the connection
+   */
+  close(error: NvbraidError, inOrder = false): void {
     if (this.state === 'closing' || this.state === 'closed') return;
     this.#move('terminate');
     this.error = error;
+    // Event requests are always outstanding and change nothing; I/O commands that are must not go on behind our back.
+    this.mustReset = !inOrder || (this.qid > 0 && this.outstanding > 0);
     this.#end();
   }
 
@@ -587,6 +598,7 @@ export class HostQueue implements PduSink {
 
   #fail(error: NvbraidError): void {
     this.error = error;
+    this.mustReset = this.#termReq === null;
     this.#framer.stop();
     this.#owner.queueFailed(this, error);
     this.#end();

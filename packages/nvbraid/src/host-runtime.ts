@@ -15,6 +15,8 @@ export class HostRuntime implements HostPlatform {
   readonly #hooks: DriverHooks;
   #core: HostController | null = null;
   #connecting = 0;
+  /** Waits until the connections of its predecessor are gone. */
+  #next: HostQueue | null = null;
   #timer: NodeJS.Timeout | null = null;
   #armedMs = NEVER;
   #whenIdle: (() => void) | null = null;
@@ -34,6 +36,10 @@ export class HostRuntime implements HostPlatform {
   }
 
   connect(queue: HostQueue): void {
+    if (this.#lingering.size > 0) {
+      this.#next = queue;
+      return;
+    }
     this.#connecting++;
     this.#row.connect(this.#options).then(
       (connection) => {
@@ -61,8 +67,8 @@ export class HostRuntime implements HostPlatform {
   wantTransmit(queue: HostQueue): void {
     const driver = this.#drivers.get(queue);
     if (driver === undefined) return;
-    driver.schedule();
-    if (queue.state === 'closing' || queue.state === 'closed') this.#linger(queue, driver);
+    if (queue.state === 'closing' || queue.state === 'closed') this.#end(queue, driver);
+    else driver.schedule();
   }
 
   /** Sets the timer to the core's next deadline. An earlier timer stays: it will find nothing to do and set the next. */
@@ -96,11 +102,19 @@ export class HostRuntime implements HostPlatform {
     clearTimeout(this.#lingering.get(queue));
     this.#lingering.delete(queue);
     queue.closed(error);
+    if (this.#next !== null && this.#lingering.size === 0) {
+      const next = this.#next;
+      this.#next = null;
+      if (next.state === 'new') this.connect(next);
+    }
     this.#settled();
   }
 
   /** A peer that does not close its end, or takes no bytes, does not keep a connection for ever. */
-  #linger(queue: HostQueue, driver: QueueDriver): void {
+  #end(queue: HostQueue, driver: QueueDriver): void {
+    // A TermReq that stands behind commands would bring them to the target, too.
+    if (queue.mustReset || driver.connection.backlogBytes > 0) return driver.connection.destroy(null);
+    driver.schedule();
     if (this.#lingering.has(queue)) return;
     this.#lingering.set(
       queue,

@@ -129,7 +129,8 @@ export class PairLink {
   /** Closes the connection if one end has said everything; true when it did. */
   closeIfFinished(): boolean {
     const over =
-      (this.host.finished && this.toTarget.length === 0) || (this.target.finished && this.toHost.length === 0);
+      (this.host.finished && (this.host.mustReset || this.toTarget.length === 0)) ||
+      (this.target.finished && this.toHost.length === 0);
     if (this.open && over) this.#close(null);
     return over;
   }

@@ -215,6 +215,30 @@ test('a stalled I/O queue: Abort after the timeout, reset after another one, the
   works(pair);
 });
 
+test('what a queue has not delivered when it is given up never arrives', () => {
+  for (const seed of [undefined, 1, 2, 3]) {
+    const pair = new Pair({
+      host: { ioTimeoutMs: 3000, reconnectDelayMs: 1000 },
+      ...(seed === undefined ? {} : { seed }),
+    }).connect();
+    const old = pair.link(1);
+    old.stall('toTarget');
+    const first = pair.write(7, bytes(4096, 1));
+    assert.ok(pair.runUntil(() => first.ended, 7000));
+    assert.deepEqual([first.status, old.open, old.toTarget.length], [Status.HostPathingError, false, 0]);
+    assert.ok(pair.runUntil(() => pair.host.state === 'live', 5000));
+    const last = bytes(4096, 2);
+    pair.write(7, bytes(4096, 1));
+    pair.write(7, last);
+    pair.drive();
+    old.resume();
+    pair.run(1000);
+    const read = pair.read(7, 8);
+    pair.drive();
+    assert.deepEqual(read.data, last);
+  }
+});
+
 test('an admin command that is not answered resets the controller at once', () => {
   const pair = new Pair({ host: { adminTimeoutMs: 4000, keepAliveMs: 0 } }).connect();
   pair.link(0).stall('toHost');
