@@ -221,7 +221,7 @@ describe('row 53: drivers that clone', () => {
     assert.deepEqual([bio.ends, bio.status, bio.driverStatus], [1, BioStatus.Medium, 5]);
     assert.equal(clone!.ends, 0);
     assert.deepEqual(free, [clone]);
-    assert.equal(clone!.original, null);
+    assert.deepEqual([clone!.original, clone!.path, clone!.flags], [null, null, 0]);
     assert.throws(() => f.head.endBio(clone!, Outcome.Ok), /not under way/);
   });
 

@@ -357,6 +357,7 @@ describe('requests longer than the limit of the head', () => {
     assert.equal(bio.status, BioStatus.Ok);
     assert.equal(bio.flags, BioFlag.NoRetry);
     assert.deepEqual(freed, [made[2], made[0], made[1]]);
+    assert.ok(made.every(({ whole }) => whole === null));
     assert.deepEqual(
       made.map(({ ends }) => ends),
       [0, 0, 0],
