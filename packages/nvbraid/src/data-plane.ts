@@ -39,6 +39,8 @@ export interface DataPlaneOptions {
   queueGone(association: number, qid: number, error: NvbraidError | null, fatalFes: number): void;
   /** What an operator must know of a device. */
   log(message: string): void;
+  /** Whether a namespace that no port leads to is still there: its device stays open. Default: it is not. */
+  unlinked?(instance: number): boolean;
   /** Before received bytes are looked at: the place to apply what the control plane has published. */
   beforeReceive?(): void;
 }
@@ -144,16 +146,21 @@ export class DataPlane {
   /** Replaces what is known of a subsystem behind a port; devices that nobody names any more are closed. */
   update(snapshot: SubsystemSnapshot): void {
     this.table(snapshot.nqn, snapshot.portId).update(snapshot);
+    this.closeUnused();
+    this.#forgetTable(snapshot.nqn, snapshot.portId);
+  }
+
+  /** Closes the devices of namespaces that are gone. */
+  closeUnused(): void {
     const named = new Set<number>();
     for (const table of this.#tables.values()) {
       for (const entry of table.entries()) named.add(entry.snapshot.instance);
     }
     for (const [instance, device] of this.#devices) {
-      if (named.has(instance)) continue;
+      if (named.has(instance) || this.#options.unlinked?.(instance) === true) continue;
       this.#devices.delete(instance);
       this.#closeDevice(device);
     }
-    this.#forgetTable(snapshot.nqn, snapshot.portId);
   }
 
   /** An empty table stays as long as queues hold it: what is published later must reach them. */

@@ -148,7 +148,16 @@ export class Target extends EventEmitter<TargetEventMap> {
       threads: Math.max(1, this.reactorCount),
       queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
       log: (message) => this.emit('log', message),
+      // A device object cannot be opened again when its subsystem gets another port.
+      unlinked: (instance) => this.#inService(instance),
     });
+  }
+
+  #inService(instance: number): boolean {
+    for (const subsystem of this.core.subsystems) {
+      for (const namespace of subsystem.namespaces) if (namespace.instance === instance) return true;
+    }
+    return false;
   }
 
   /** Called by `createTarget`. */
@@ -212,6 +221,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const subsystem = this.core.subsystem(nqn);
     if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
     subsystem.removeNamespace(nsid);
+    this.#plane.closeUnused(); // nothing is published of a subsystem without ports
     await Promise.all([this.#plane.settled(), ...this.#reactors.map((reactor) => reactor.barrier())]);
     const prepared = this.#prepared.get(`${nqn}/${nsid}`);
     this.#prepared.delete(`${nqn}/${nsid}`);

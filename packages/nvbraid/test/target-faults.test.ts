@@ -302,6 +302,24 @@ test('a subsystem that comes back under its old name has none of its old namespa
   await closing(target, fresh);
 });
 
+test('a subsystem whose last port is closed keeps its devices for the next port', async () => {
+  const device = new HeldDevice();
+  const { target, portid, nsid } = await serving(device);
+  target.core.unlink(portid, NQN);
+  const { port } = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
+  const { cntlid } = await RawPeer.admin(port, NQN);
+  const peer = await RawPeer.io(port, NQN, cntlid);
+  peer.write(rw(Read, 1, 0, 1));
+  await device.started(1);
+  device.finish();
+  assert.equal((await peer.response()).status, 0);
+  for (const each of target.core.ports) target.core.unlink(each.portId, NQN);
+  assert.equal(device.closed, false);
+  await target.removeNamespace(NQN, nsid);
+  assert.equal(device.closed, true, 'removed without any port');
+  await target.close();
+});
+
 test('a namespace whose device cannot be opened fails its own commands, and only those', async () => {
   const good = new HeldDevice();
   const { plane, adopt, logged } = drivenPlane();
