@@ -221,11 +221,31 @@ export class Target extends EventEmitter<TargetEventMap> {
     const subsystem = this.core.subsystem(nqn);
     if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
     subsystem.removeNamespace(nsid);
+    await this.#release(nqn, [nsid]);
+  }
+
+  /**
+   * Takes a subsystem with its namespaces and controllers out of service. Fulfilled when no thread uses its devices any
+   * more. @throws NvbraidError ENOENT
+   */
+  async removeSubsystem(nqn: string): Promise<void> {
+    const nsids = this.core.subsystem(nqn)?.namespaces.map(({ nsid }) => nsid) ?? [];
+    this.core.removeSubsystem(nqn);
+    await this.#release(nqn, nsids);
+  }
+
+  /** Gives back what namespaces that are out of service had prepared. */
+  async #release(nqn: string, nsids: number[]): Promise<void> {
+    const devices: PreparedDevice[] = [];
+    for (const nsid of nsids) {
+      const key = `${nqn}/${nsid}`;
+      const prepared = this.#prepared.get(key);
+      if (prepared !== undefined) devices.push(prepared);
+      this.#prepared.delete(key); // now: the number may have a new namespace before the old one has settled
+    }
     this.#plane.closeUnused(); // nothing is published of a subsystem without ports
     await Promise.all([this.#plane.settled(), ...this.#reactors.map((reactor) => reactor.barrier())]);
-    const prepared = this.#prepared.get(`${nqn}/${nsid}`);
-    this.#prepared.delete(`${nqn}/${nsid}`);
-    if (prepared !== undefined) await releaseDevice(prepared);
+    await Promise.all(devices.map((device) => releaseDevice(device)));
   }
 
   /** @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP, ENOENT */

@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Memory } from '@nvbraid/base';
-import { fileDevice, memoryDevice, type PreparedDevice, prepareDevice, volatileCache } from '@nvbraid/blockdev';
+import {
+  fileDevice,
+  memoryDevice,
+  type PreparedDevice,
+  prepareDevice,
+  releaseDevice,
+  volatileCache,
+} from '@nvbraid/blockdev';
 import type { QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
 import { type Connection, transport } from '@nvbraid/transport';
 import { Cqe, DsmRange, DsmSqe, IoOpcode, PduType, Property, SglId, Status } from '@nvbraid/wire';
@@ -300,6 +307,24 @@ test('a subsystem that comes back under its old name has none of its old namespa
   assert.equal(old.submitted, 1);
   old.finish();
   await closing(target, fresh);
+});
+
+test('a namespace that takes the number of one still being removed keeps its file, and gives it back with its subsystem', async () => {
+  const device = new HeldDevice();
+  const { target, port, nsid } = await serving(device);
+  const { cntlid } = await RawPeer.admin(port, NQN);
+  const peer = await RawPeer.io(port, NQN, cntlid);
+  peer.write(rw(Read, 1, 0, 1));
+  await device.started(1);
+  const removal = target.removeNamespace(NQN, nsid);
+  const file = fileDevice({ path: join(scratch, 'next'), create: true, size: 1 << 20, blockSize: 4096 });
+  await target.addNamespace(NQN, { nsid, device: file });
+  device.finish();
+  await removal;
+  await assert.rejects(prepareDevice(file), { code: 'EBUSY' });
+  await target.removeSubsystem(NQN);
+  await releaseDevice(await prepareDevice(file));
+  await target.close();
 });
 
 test('a subsystem whose last port is closed keeps its devices for the next port', async () => {
