@@ -4,7 +4,7 @@ import { PassthroughDevice } from './passthrough.ts';
 /** Shows a head's disk to its users once a path is live, and hides it. */
 export class Publication {
   readonly #head: Head;
-  /** The attempt under way; the end of an older one means nothing. */
+  /** The latest attempt; the end of an older one, or of one that was withdrawn, means nothing. */
   #attempt: object | null = null;
   /** Somebody is to look for partitions. */
   scanPending = false;
@@ -57,7 +57,6 @@ export class Publication {
 
   #published(attempt: object): void {
     if (this.#attempt !== attempt) return;
-    this.#attempt = null;
     const head = this.#head;
     head.disk!.added = true;
     if (head.template.addCdev !== undefined) this.#addCdev();
@@ -81,7 +80,6 @@ export class Publication {
 
   #failed(attempt: object, error: unknown): void {
     if (this.#attempt !== attempt) return;
-    this.#attempt = null;
     this.#head.diskLive = false;
     this.#head.log(`the disk could not be shown: ${String(error)}`);
     this.#head.kickRequeue();

@@ -7,7 +7,6 @@ export class RequeueList<B extends Bio> {
   length = 0;
 
   push(bio: B): void {
-    bio.next = null;
     if (this.#last === null) this.#first = bio;
     else this.#last.next = bio;
     this.#last = bio;

@@ -239,6 +239,9 @@ describe('row 33: the template is validated at creation', () => {
   test('what else a head needs is checked as well', () => {
     const head = (change: object) => (): unknown => new Fixture({ head: change });
     assert.throws(head({ name: '' }), { code: 'EINVAL' });
+    assert.throws(head({ name: 7 }), { code: 'EINVAL' });
+    assert.throws(head({ name: 'x'.repeat(256) }), { code: 'EINVAL' });
+    assert.doesNotThrow(head({ name: 'x'.repeat(255), maxRetries: 0 }));
     assert.throws(head({ iopolicy: undefined }), { code: 'EINVAL' });
     assert.throws(head({ clock: undefined }), { code: 'EINVAL' });
     assert.throws(head({ maxRetries: -1 }), { code: 'EINVAL' });

@@ -21,7 +21,7 @@ interface Mutant {
 
 const PACKAGE = join(import.meta.dirname, '..');
 const GOAL = 0.9;
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 20_000;
 const WORKERS = 2;
 const FILES = [
   'selectors/nearest.ts',
@@ -153,7 +153,7 @@ class Workshop {
   }
 
   close(): void {
-    rmSync(this.#root, { recursive: true });
+    rmSync(this.#root, { recursive: true, force: true });
   }
 }
 
@@ -167,6 +167,10 @@ const tested = mutants.filter(({ to }) => EQUIVALENT[to.trim()] === undefined);
 
 async function run(): Promise<void> {
   const shops = Array.from({ length: WORKERS }, () => new Workshop());
+  process.once('SIGINT', () => {
+    for (const shop of shops) shop.close();
+    process.exit(130);
+  });
   const survivors: Mutant[] = [];
   try {
     if (!(await shops[0]!.passes())) throw new Error('the tests fail without any change');

@@ -190,14 +190,15 @@ describe('row 44: set live', () => {
         delDisk: () => {},
       },
     });
-    const [a, b] = [f.path('a'), f.path('b')];
+    const [a, b] = [f.path('a', AccessState.Optimized, { disk: pathDisk('d') }), f.path('b')];
     f.head.setLive(a);
     f.head.setLive(b);
     assert.equal(shown, 1);
     assert.ok(f.head.diskLive && !f.head.disk!.added);
+    assert.equal(a.linked, false);
     showing.resolve();
     await turn();
-    assert.ok(f.head.disk!.added);
+    assert.ok(f.head.disk!.added && a.linked);
     assert.equal(shown, 1);
   });
 
