@@ -74,6 +74,11 @@ export class Reactor {
     return this.#queues.size;
   }
 
+  /** The thread has ended. */
+  get gone(): boolean {
+    return this.#state === 'gone';
+  }
+
   /** For whoever chooses a reactor: one that is gone would only hang up. */
   get load(): number {
     return this.#state === 'gone' ? Number.POSITIVE_INFINITY : this.#queues.size;
@@ -126,8 +131,9 @@ export class Reactor {
 
   /** Closes the reactor's queues and devices and ends the thread. */
   async stop(): Promise<void> {
-    if (this.#state === 'gone') return;
-    await this.#ready.promise;
+    // One that dies while it starts is gone: nothing to stop.
+    await this.#ready.promise.catch(() => {});
+    if (this.gone) return;
     this.#state = 'stopping';
     this.publish({ kind: 'stop' });
     await this.#stopped.promise;

@@ -432,9 +432,10 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   #flush(nqn: string): Promise<unknown> {
+    if (this.reactorCount === 0) return this.#plane.flush(nqn);
     // One thread is enough: a device's Flush covers what all threads have written.
-    const reactor = this.#reactors[0];
-    return reactor === undefined ? this.#plane.flush(nqn) : reactor.flush(nqn);
+    const reactor = this.#reactors.find((candidate) => !candidate.gone);
+    return reactor?.flush(nqn) ?? Promise.resolve();
   }
 
   #publish(subsystem: Subsystem): void {
