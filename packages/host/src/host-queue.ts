@@ -313,7 +313,8 @@ export class HostQueue implements PduSink {
       const slot = this.#slots.find(cid)!;
       slot.request = null;
       const owesData = slot.moved < slot.length || slot.r2tCount > 0;
-      if (slot.transfer === Transfer.ToController && !slot.inCapsule && owesData) {
+      // Memory that was transferred away has nothing to copy: if its data is still asked for, the queue is given up.
+      if (slot.transfer === Transfer.ToController && !slot.inCapsule && owesData && !isGone(slot.memory)) {
         const copy = Memory.alloc(slot.length);
         copyBytes(slot.memory, slot.offset, copy, 0, slot.length);
         slot.memory = copy;
@@ -324,6 +325,14 @@ export class HostQueue implements PduSink {
     }
     finish(request, Status.CommandAbortedByHost, 0, 0, 0);
     return cid;
+  }
+
+  /** What has been submitted and has not ended, in no order. */
+  requests(): HostRequest[] {
+    const all: HostRequest[] = [];
+    for (const { busy, request } of this.#slots.slots) if (busy && request !== null) all.push(request);
+    for (let i = 0; i < this.#waiting.length; i++) all.push(this.#waiting.at(i)!);
+    return all;
   }
 
   /** True while the controller has not completed the command. */
@@ -418,7 +427,8 @@ export class HostQueue implements PduSink {
     this.#dataSlot = null;
     if (!digestOk) {
       slot.digestError = true;
-      this.dataDigestErrors++;
+      // Of data that lost its place on the way the digest was not made of all.
+      if (slot.request !== null && !slot.lost) this.dataDigestErrors++;
     } else if (this.#framer.placeMemory === null && slot.request !== null && length > 0) {
       if (isGone(slot.memory)) this.#dropData(slot);
       else copyBytes(memory, offset, slot.memory, slot.offset + this.#dataOffset, length);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Memory, NEVER } from '@nvbraid/base';
+import { crc32c, Memory, NEVER, NvbraidError } from '@nvbraid/base';
 import { HANDSHAKE_TIMEOUT_MS, HOST_QUEUE_STATES, RequestState } from '@nvbraid/host';
 import { C2HData, Fes, PduFlag, PduType, Status } from '@nvbraid/wire';
 import { SlotTable } from '../src/slot-table.ts';
@@ -652,6 +652,25 @@ test('cancel in the middle of a data PDU: not one more byte is written', () => {
   assert.deepEqual(peer.failures, []);
 });
 
+test('cancel in the middle of a data PDU with a digest: the pieces have no digest, and that is no error', () => {
+  const peer = new ScriptedPeer({ dataDigest: true });
+  peer.handshake({ ddgst: 1 });
+  const request = read(4096);
+  peer.queue.submit(request);
+  const { cid } = peer.expect('CapsuleCmd').sqe;
+  const flags = LAST_PDU | SUCCESS | PduFlag.DDGSTF;
+  const fields = { pduType: PduType.C2HData, flags, hlen: 24, pdo: 24, plen: 24 + 4096 + 4, cccid: cid, datal: 4096 };
+  const data = pattern(4096);
+  const digest = new Uint8Array(4);
+  new DataView(digest.buffer).setUint32(0, crc32c(Memory.over(data), 0, 4096), true);
+  peer.bytes(C2HData.toBytes(fields));
+  peer.bytes(data.subarray(0, 1000));
+  peer.queue.cancel(request);
+  peer.bytes(data.subarray(1000));
+  peer.bytes(digest);
+  assert.deepEqual([peer.queue.outstanding, peer.queue.dataDigestErrors, peer.failures], [0, 0, []]);
+});
+
 test('cancel a write: what the controller still asks for is the data as it was', () => {
   const peer = connected();
   const data = pattern(20_000);
@@ -704,6 +723,53 @@ test('memory that is transferred away under a command: the command fails, nothin
   peer.expectNothing();
   assert.deepEqual([request.ends, request.status], [1, Status.HostPathingError]);
   assert.equal(peer.queue.finished, true);
+});
+
+test('cancel a write whose memory was transferred away: no zeroes go out in its place', () => {
+  const peer = connected();
+  const request = write(pattern(20_000));
+  peer.queue.submit(request);
+  const { cid } = peer.expect('CapsuleCmd').sqe;
+  structuredClone(request.memory.bytes.buffer, { transfer: [request.memory.bytes.buffer as ArrayBuffer] });
+  peer.queue.cancel(request);
+  assert.equal(request.status, Status.CommandAbortedByHost);
+  peer.r2t(cid, 1, 0, 20_000);
+  peer.expectNothing();
+  assert.deepEqual([peer.queue.finished, peer.queue.mustReset], [true, true]);
+});
+
+test('how a connection is to be ended: in order only if nothing can arrive late', () => {
+  const ends = (prepare: (peer: ScriptedPeer) => void, inOrder: boolean, qid = 1): boolean => {
+    const peer = connected({ qid });
+    prepare(peer);
+    peer.queue.close(new NvbraidError('ESHUTDOWN', 'enough'), inOrder);
+    assert.equal(peer.queue.finished, true);
+    return peer.queue.mustReset;
+  };
+  const sent = (peer: ScriptedPeer): void => {
+    peer.queue.submit(read(512));
+    peer.expect('CapsuleCmd');
+  };
+  const cancelled = (peer: ScriptedPeer): void => {
+    const request = read(512);
+    peer.queue.submit(request);
+    peer.expect('CapsuleCmd');
+    peer.queue.cancel(request);
+  };
+  assert.equal(
+    ends(() => {}, true),
+    false,
+  );
+  assert.equal(
+    ends(() => {}, false),
+    true,
+  );
+  assert.equal(ends(sent, true), true);
+  assert.equal(ends(cancelled, true), true);
+  assert.equal(ends(sent, true, 0), false, 'event requests');
+  const wrong = connected();
+  wrong.bytes(Uint8Array.of(0xee, 0, 24, 0, 24, 0, 0, 0));
+  assert.deepEqual([wrong.queue.finished, wrong.queue.mustReset], [false, false], 'TermReq first');
 });
 
 test('time: each command has its own limit, and is told again after as long', () => {

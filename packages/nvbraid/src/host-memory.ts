@@ -4,10 +4,14 @@ const memories = new WeakMap<ArrayBufferLike, Memory>();
 
 /**
  * The memory behind a caller's buffer, made once per ArrayBuffer: the buffer's bytes start at `buffer.byteOffset`.
- * @throws NvbraidError EINVAL for memory that may shrink while a command uses it
+ * @throws NvbraidError EINVAL for memory that may shrink while a command uses it, or is gone
  */
 export function memoryOf(buffer: Uint8Array): Memory {
   const whole = buffer.buffer;
+  // Its length is 0, and nothing would be read or written without a word.
+  if (whole instanceof ArrayBuffer && whole.detached) {
+    throw new NvbraidError('EINVAL', 'the buffer has been transferred away');
+  }
   let memory = memories.get(whole);
   if (memory === undefined) {
     if (whole instanceof ArrayBuffer && whole.resizable) {
