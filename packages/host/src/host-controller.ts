@@ -1,5 +1,6 @@
 import { assert, type Clock, NEVER, NvbraidError } from '@nvbraid/base';
 import {
+  type AnaLog,
   AsyncEventBit,
   AsyncEventNotice,
   AsyncEventType,
@@ -14,6 +15,7 @@ import {
 import { Aborts } from './aborts.ts';
 import { AdminChannel } from './admin-channel.ts';
 import { setFeaturesRequest } from './admin-commands.ts';
+import { readAnaLog, reportsAna } from './ana-scan.ts';
 import { type AsyncEvent, AsyncEvents } from './async-events.ts';
 import { HOST_CONTROLLER_STATES, type HostControllerEvent, type HostControllerState } from './controller-states.ts';
 import {
@@ -83,6 +85,8 @@ export interface HostControllerEvents {
   stateChanged(state: HostControllerState, error: NvbraidError | null): void;
   /** `namespaces` is up to date; `changed` came, went or have another shape. The first time before the controller is live. */
   namespacesScanned(changed: readonly number[]): void;
+  /** The ANA log page has been read: while connecting, and after every event that tells of a change. */
+  anaRead(log: AnaLog): void;
   asyncEvent(event: AsyncEvent): void;
 }
 
@@ -104,6 +108,8 @@ export class HostController implements HostQueueOwner {
   /** The 4096 bytes of Identify Controller. */
   identifyRaw: Uint8Array = new Uint8Array(0);
   namespaces: ReadonlyMap<number, NamespaceInfo> = new Map();
+  /** As the controller told last; null when it does not report ANA states. */
+  anaLog: AnaLog | null = null;
   /** Bytes of one command at most, from MDTS. */
   maxTransferBytes = TRANSFER_BYTES_MAX;
   /** How often the controller was lost, and how often it came back. */
@@ -114,8 +120,9 @@ export class HostController implements HostQueueOwner {
   readonly #timers = new Timers();
   #channel: AdminChannel | null = null;
   #main: Task | null = null;
-  #rescan: Task | null = null;
+  #refresh: Task | null = null;
   #rescanWanted = false;
+  #anaWanted = false;
   #opening: HostQueue | null = null;
   #opened: (() => void) | null = null;
   #keepAlive: KeepAlive | null = null;
@@ -149,7 +156,7 @@ export class HostController implements HostQueueOwner {
     const wasLive = this.state === 'live';
     this.#move('remove', error);
     this.#main?.cancel();
-    this.#rescan?.cancel();
+    this.#refresh?.cancel();
     this.#keepAlive?.stop();
     this.#timers.clear();
     for (const queue of this.ioQueues) queue.close(error, true);
@@ -182,6 +189,16 @@ export class HostController implements HostQueueOwner {
     const queue = request.queue!;
     const cid = queue.cancel(request);
     if (cid >= 0 && this.state === 'live') this.#aborts?.abort(queue, cid);
+  }
+
+  /** As `abort`, for every I/O request that has been submitted and has not ended. */
+  abortIo(which: (request: HostRequest) => boolean): void {
+    for (const queue of this.ioQueues) {
+      // Ending one may end others.
+      for (const request of queue.requests()) {
+        if (request.state !== RequestState.Idle && which(request)) this.abort(request);
+      }
+    }
   }
 
   get nextDeadlineMs(): number {
@@ -267,9 +284,10 @@ export class HostController implements HostQueueOwner {
     if (options.keepAliveMs > 0 && identify.kas > 0) this.#startKeepAlive(channel, identify);
     if (options.nrIoQueues > 0 && !this.isDiscovery) yield* this.#openIoQueues(channel, capabilities.cap, identify);
     yield* this.#askForEvents(channel, identify);
-    // The first time a controller is live its namespaces are known. Later the commands that wait come first.
-    if (this.#wasLive) this.#rescanWanted = true;
-    else yield* this.#scan(channel);
+    this.anaLog = null;
+    yield* this.#readAna(channel);
+    // Commands that wait may only go to the disks that they were meant for: look first, whoever waits.
+    yield* this.#scan(channel);
     this.#live();
   }
 
@@ -319,13 +337,21 @@ export class HostController implements HostQueueOwner {
     this.#wasLive = true;
     this.#liveMs = this.#platform.clock.nowMs();
     this.#move('established', null);
-    this.#startRescan();
+    this.#startRefresh();
+  }
+
+  *#readAna(channel: AdminChannel): Steps {
+    if (!reportsAna(this.identify!) || this.ioQueues.length === 0) return;
+    const log = yield* readAnaLog(channel, this.identify!, this.maxTransferBytes);
+    if (log === null) return;
+    this.anaLog = log;
+    this.#events.anaRead(log);
   }
 
   *#scan(channel: AdminChannel): Steps {
     const before = this.namespaces;
     const after =
-      this.ioQueues.length === 0 ? new Map<number, NamespaceInfo>() : yield* scanNamespaces(channel, this.vs);
+      this.ioQueues.length === 0 ? new Map<number, NamespaceInfo>() : yield* scanNamespaces(channel, this.vs, before);
     const changed: number[] = [];
     for (const [nsid, info] of after) {
       const old = before.get(nsid);
@@ -348,22 +374,28 @@ export class HostController implements HostQueueOwner {
   }
 
   #asyncEvent(event: AsyncEvent): void {
-    if (event.type === AsyncEventType.Notice && event.info === AsyncEventNotice.NamespaceAttributeChanged) {
-      this.#rescanWanted = true;
-      this.#startRescan();
+    if (event.type === AsyncEventType.Notice) {
+      if (event.info === AsyncEventNotice.NamespaceAttributeChanged) this.#rescanWanted = true;
+      else if (event.info === AsyncEventNotice.AnaChange) this.#anaWanted = true;
+      this.#startRefresh();
     }
     this.#events.asyncEvent(event);
   }
 
-  #startRescan(): void {
-    if (!this.#rescanWanted || this.state !== 'live' || (this.#rescan !== null && !this.#rescan.over)) return;
-    this.#rescanWanted = false;
-    // A rescan that fails for another reason than a lost connection leaves the old namespaces standing.
-    this.#rescan = new Task(this.#rescanSteps(this.#channel!), () => this.#startRescan());
-    this.#rescan.start();
+  #startRefresh(): void {
+    if ((!this.#rescanWanted && !this.#anaWanted) || this.state !== 'live') return;
+    if (this.#refresh !== null && !this.#refresh.over) return;
+    // What fails for another reason than a lost connection leaves the old state standing.
+    this.#refresh = new Task(this.#refreshSteps(this.#channel!), () => this.#startRefresh());
+    this.#refresh.start();
   }
 
-  *#rescanSteps(channel: AdminChannel): Steps {
+  *#refreshSteps(channel: AdminChannel): Steps {
+    if (this.#anaWanted) {
+      this.#anaWanted = false;
+      return yield* this.#readAna(channel);
+    }
+    this.#rescanWanted = false;
     yield* acknowledgeNamespaceChange(channel);
     yield* this.#scan(channel);
   }
@@ -405,11 +437,12 @@ export class HostController implements HostQueueOwner {
 
   #tearDown(error: NvbraidError, inOrder = false): void {
     this.#main?.cancel();
-    this.#rescan?.cancel();
+    this.#refresh?.cancel();
     this.#keepAlive?.stop();
     this.#main = null;
-    this.#rescan = null;
+    this.#refresh = null;
     this.#rescanWanted = false;
+    this.#anaWanted = false;
     this.#keepAlive = null;
     this.#aborts = null;
     this.#channel = null;

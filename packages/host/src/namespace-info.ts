@@ -38,6 +38,18 @@ export function sameNamespace(a: NamespaceInfo, b: NamespaceInfo): boolean {
   return JSON.stringify(a, stringify) === JSON.stringify(b, stringify);
 }
 
+/**
+ * The same disk, if perhaps of another size or write protected: commands for the one may go to the other. Identifiers
+ * that only one of them has make them two, and so does a format, after which no block is what it was.
+ */
+export function sameDisk(a: NamespaceInfo, b: NamespaceInfo): boolean {
+  return (
+    a.blockSize === b.blockSize &&
+    a.metadataSize === b.metadataSize &&
+    JSON.stringify(a.descriptors, stringify) === JSON.stringify(b.descriptors, stringify)
+  );
+}
+
 function stringify(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value;
 }

@@ -1,5 +1,6 @@
 import {
   Cns,
+  DNR,
   IdentifyNamespace,
   Lid,
   NAMESPACE_LIST_MAX,
@@ -10,8 +11,10 @@ import {
 import type { AdminChannel } from './admin-channel.ts';
 import { getLogPageRequest, identifyRequest } from './admin-commands.ts';
 import { DESCRIPTORS_SINCE } from './controller-steps.ts';
+import type { HostRequest } from './host-request.ts';
 import { NAMESPACES_MAX } from './limits.ts';
 import { type NamespaceInfo, namespaceInfo } from './namespace-info.ts';
+import { NvmeError } from './nvme-error.ts';
 import type { Steps } from './task.ts';
 
 /** Reads the list of changed namespaces, which lets the controller tell of the next change. */
@@ -22,11 +25,19 @@ export function* acknowledgeNamespaceChange(admin: AdminChannel): Steps {
   );
 }
 
-/** All active namespaces of the controller that can be used, by nsid. */
-export function* scanNamespaces(admin: AdminChannel, vs: number): Steps<Map<number, NamespaceInfo>> {
+/**
+ * All active namespaces of the controller that can be used, by nsid.
+ * @param before those that are in use: what the controller cannot say about them for a passing reason ends the scan,
+ *   lest one be given up, or taken for what it is no more
+ */
+export function* scanNamespaces(
+  admin: AdminChannel,
+  vs: number,
+  before: ReadonlyMap<number, NamespaceInfo>,
+): Steps<Map<number, NamespaceInfo>> {
   const namespaces = new Map<number, NamespaceInfo>();
   for (const nsid of yield* activeNamespaces(admin)) {
-    const info = yield* identifyNamespace(admin, nsid, vs);
+    const info = yield* identifyNamespace(admin, nsid, vs, before.has(nsid));
     if (info !== null) namespaces.set(nsid, info);
   }
   return namespaces;
@@ -50,12 +61,26 @@ function* activeNamespaces(admin: AdminChannel): Steps<number[]> {
   }
 }
 
-function* identifyNamespace(admin: AdminChannel, nsid: number, vs: number): Steps<NamespaceInfo | null> {
-  const request = yield* admin.run(identifyRequest(Cns.Namespace, nsid), `Identify namespace ${nsid}`);
+function* identifyNamespace(
+  admin: AdminChannel,
+  nsid: number,
+  vs: number,
+  inUse: boolean,
+): Steps<NamespaceInfo | null> {
+  const what = `Identify namespace ${nsid}`;
+  const request = yield* admin.run(identifyRequest(Cns.Namespace, nsid), what);
   // It may have gone since the list was read.
-  if (request.status !== 0) return null;
+  if (!said(request, inUse, what)) return null;
   const identify = IdentifyNamespace.parse(request.memory.view, 0);
-  return namespaceInfo(nsid, identify, yield* namespaceIds(admin, nsid, identify, vs));
+  return namespaceInfo(nsid, identify, yield* namespaceIds(admin, nsid, identify, vs, inUse));
+}
+
+/** False when the controller refuses to say. @throws NvmeError if asking again may help, and matters */
+function said(request: HostRequest, inUse: boolean, what: string): boolean {
+  const { status } = request;
+  if (status === 0) return true;
+  if (inUse && (status & DNR) === 0) throw new NvmeError(what, status);
+  return false;
 }
 
 function* namespaceIds(
@@ -63,13 +88,12 @@ function* namespaceIds(
   nsid: number,
   identify: IdentifyNamespace,
   vs: number,
+  inUse: boolean,
 ): Steps<NamespaceIds> {
   if (vs >= DESCRIPTORS_SINCE) {
-    const list = yield* admin.run(
-      identifyRequest(Cns.NamespaceDescriptorList, nsid),
-      `Identify descriptors of namespace ${nsid}`,
-    );
-    if (list.status === 0) {
+    const what = `Identify descriptors of namespace ${nsid}`;
+    const list = yield* admin.run(identifyRequest(Cns.NamespaceDescriptorList, nsid), what);
+    if (said(list, inUse, what)) {
       const ids = parseNamespaceDescriptors(list.memory.bytes);
       if (ids.ok) return ids.value;
     }

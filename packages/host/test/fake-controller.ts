@@ -9,6 +9,7 @@ import {
 } from '@nvbraid/host';
 import {
   AdminOpcode,
+  type AnaLog,
   C2HData,
   CapsuleResp,
   Cns,
@@ -71,6 +72,7 @@ export class FakeController implements HostPlatform {
   readonly states: string[] = [];
   readonly events: AsyncEvent[] = [];
   readonly scans: (readonly number[])[] = [];
+  readonly anaLogs: AnaLog[] = [];
   readonly rules: Rule[] = [];
   readonly identify: Partial<IdentifyController> = {
     cntrltype: 1,
@@ -117,6 +119,7 @@ export class FakeController implements HostPlatform {
       {
         stateChanged: (state) => this.states.push(state),
         namespacesScanned: (changed) => this.scans.push(changed),
+        anaRead: (log) => this.anaLogs.push(log),
         asyncEvent: (event) => this.events.push(event),
       },
     );
@@ -160,6 +163,7 @@ export class FakeController implements HostPlatform {
 
   /** The connections break. */
   drop(): this {
+    this.waitingEvents.length = 0;
     for (const association of this.#associations.splice(0)) association.queue.closed(null);
     return this;
   }
@@ -199,6 +203,7 @@ export class FakeController implements HostPlatform {
     for (let pdu = listener.seen.shift(); pdu !== undefined; pdu = listener.seen.shift()) this.#heard(association, pdu);
     if (queue.finished && association.open) {
       association.open = false;
+      if (queue.qid === 0) this.waitingEvents.length = 0;
       this.trace.push(`close ${queue.qid}`);
       queue.closed(null);
       moved = true;

@@ -3,10 +3,13 @@ import { test } from 'node:test';
 import { HOST_CONTROLLER_STATES, NAMESPACES_MAX, NvmeError } from '@nvbraid/host';
 import {
   AbortSqe,
+  AnaState,
+  anaLog,
   CapProperty,
   ConnectSqe,
   DNR,
   FabricsStatus,
+  GetLogPageSqe,
   nvmeVersion,
   propertyValue,
   Status,
@@ -294,9 +297,50 @@ test('namespace event: read the list of changes, then look again; several events
 test('events that are not about namespaces are passed on', () => {
   const controller = new FakeController().start();
   controller.told();
-  controller.event(2, 3, 0x0c);
+  controller.event(2, 1, 0x03);
   assert.deepEqual(controller.told(), ['Async Event']);
-  assert.deepEqual(controller.events, [{ type: 2, info: 3, lid: 0x0c, dw0: 0x0c0302 }]);
+  assert.deepEqual(controller.events, [{ type: 2, info: 1, lid: 0x03, dw0: 0x030102 }]);
+});
+
+test('ANA: the log is read before the controller is live and after each event, whole, and so that events go on', () => {
+  const controller = new FakeController();
+  Object.assign(controller.identify, { cmic: 8, anagrpmax: 4, nanagrpid: 4, mnan: 8 });
+  let state: AnaState = AnaState.Optimized;
+  const bytes = 16 + 4 * 32 + 4 * 8;
+  const rule = on('Get Log Page 0ch', ({ view }) => {
+    const { numd, rae, lsp } = GetLogPageSqe.parse(view, 0);
+    assert.deepEqual([numd + 1, rae, lsp], [bytes / 4, 0, 0]);
+    const page = new Uint8Array(bytes);
+    page.set(anaLog({ chgcnt: 1, groups: [{ grpid: 1, chgcnt: 1, state, nsids: [1] }] }));
+    return { data: page };
+  });
+  controller.rules.push(rule);
+  controller.start();
+  assert.equal(controller.host.anaLog?.groups[0]?.state, AnaState.Optimized);
+  controller.told();
+  for (const next of [AnaState.Inaccessible, AnaState.NonOptimized]) {
+    state = next;
+    controller.event(2, 3, 0x0c);
+    assert.deepEqual(controller.told(), ['Async Event', 'Get Log Page 0ch']);
+    assert.equal(controller.host.anaLog?.groups[0]?.state, next);
+  }
+  assert.equal(controller.anaLogs.length, 3);
+  // Both changed at once: both are looked at.
+  controller.namespaces.set(2, 64);
+  controller.event(2, 3, 0x0c).event(2, 0, 4);
+  assert.deepEqual([controller.anaLogs.length, controller.scans], [4, [[1], [2]]]);
+  // Nonsense, and a refusal: nothing is known, nothing else suffers.
+  for (const reply of [{ data: new Uint8Array(bytes).fill(255) }, { status: Status.InvalidLogPage | DNR }]) {
+    controller.rules.splice(
+      0,
+      1,
+      on('Get Log Page 0ch', () => reply),
+    );
+    controller.event(2, 3, 0x0c);
+    assert.equal(controller.anaLogs.length, 4);
+    controller.run(10_000).drop().run(50);
+    assert.deepEqual([controller.host.state, controller.host.anaLog], ['live', null]);
+  }
 });
 
 test('an event request that is refused is not sent again', () => {
@@ -439,6 +483,38 @@ test('reset: I/O ends before the new association begins, later I/O uses the new 
   controller.host.submitIo(next);
   controller.drive();
   assert.deepEqual([next.ends, next.status], [1, 0]);
+});
+
+test('connecting again: the namespaces are looked at before the controller is live', () => {
+  const controller = new FakeController({ reconnectDelayMs: 500 }).start().run(1000);
+  controller.namespaces.delete(1);
+  controller.namespaces.set(2, 64);
+  const { length } = controller.states;
+  const scanned: string[] = [];
+  controller.scans.push = (changed) => scanned.push(`${changed}`, controller.host.state);
+  controller.drop().run(50);
+  assert.deepEqual(controller.states.slice(length), ['resetting', 'connecting', 'live']);
+  assert.deepEqual(scanned, ['2,1', 'connecting']);
+});
+
+test('a namespace in use that the controller cannot say anything about for now', () => {
+  for (const which of ['Identify 00h', 'Identify 03h']) {
+    const controller = new FakeController({ reconnectDelayMs: 500 }).start().run(1000);
+    // Live: everything stays as it is.
+    controller.rules.push(on(which, () => ({ status: Status.NamespaceNotReady }), 1));
+    controller.event(2, 0, 4);
+    assert.deepEqual([controller.host.state, controller.scans], ['live', [[1]]], which);
+    // While connecting again: the attempt ends, the next one is as good as any.
+    controller.rules.push(on(which, () => ({ status: Status.NamespaceNotReady }), 1));
+    controller.drop().run(100);
+    assert.equal(controller.host.state, 'connecting', which);
+    controller.run(500);
+    assert.deepEqual([controller.host.state, controller.scans], ['live', [[1], []]], which);
+    // For good.
+    controller.rules.push(on('Identify 00h', () => ({ status: Status.InvalidNamespaceOrFormat | DNR })));
+    controller.event(2, 0, 4);
+    assert.deepEqual([controller.host.state, controller.scans.at(-1)], ['live', [1]], which);
+  }
 });
 
 test('while connecting again: Connect errors without DNR are tried again, with DNR they are final', () => {

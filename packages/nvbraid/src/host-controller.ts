@@ -9,8 +9,17 @@ import {
   identifyRequest,
   NvmeError,
   RequestState,
+  sameDisk,
 } from '@nvbraid/host';
-import { AdminOpcode, GetLogPageSqe, type IdentifyController, Sqe, statusName, statusParts } from '@nvbraid/wire';
+import {
+  AdminOpcode,
+  type AnaLog,
+  GetLogPageSqe,
+  type IdentifyController,
+  Sqe,
+  statusName,
+  statusParts,
+} from '@nvbraid/wire';
 import { HostIo } from './host-io.ts';
 import type { LatencySummary } from './host-latency.ts';
 import { LOG_PAGE_CHUNK_BYTES } from './host-limits.ts';
@@ -69,8 +78,10 @@ export interface HostControllerEventMap {
   /** @param error why it left `live`, or null */
   state: [state: HostControllerState, error: NvbraidError | null];
   aen: [event: AsyncEvent];
-  /** Namespaces that came, went or changed. */
+  /** Namespaces that came, went, changed, or were replaced by others: look at `namespaces` again. */
   namespaces: [nsids: readonly number[]];
+  /** `anaLog` has been read again: after an event that told of a change, or because the controller came back. */
+  'ana-change': [log: AnaLog];
   /** It is dead and all its connections are closed. `error` is null after `disconnect`. */
   closed: [error: NvbraidError | null];
 }
@@ -80,7 +91,7 @@ export interface HostControllerEventMap {
  * throws is its own, and what it calls finds the core at rest.
  */
 export class HostController extends EventEmitter<HostControllerEventMap> {
-  /** By nsid; kept up to date. */
+  /** By nsid; kept up to date. One that is removed or replaced is `gone`, and there is a new object for the new one. */
   readonly namespaces = new Map<number, HostNamespace>();
   readonly io: HostIo;
   readonly #core: ControllerCore;
@@ -95,6 +106,7 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
     this.#core = new ControllerCore(options, runtime, {
       stateChanged: (state, error) => this.#stateChanged(state, error),
       namespacesScanned: (changed) => this.#scanned(changed),
+      anaRead: (log) => this.#anaRead(log),
       asyncEvent: (event) => process.nextTick(() => this.emit('aen', event)),
     });
     this.io = new HostIo(this.#core, maxRetries);
@@ -138,6 +150,11 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
   /** The 4096 bytes of Identify Controller. */
   get identifyBytes(): Uint8Array {
     return this.#core.identifyRaw;
+  }
+
+  /** The Asymmetric Namespace Access log; null when the controller does not report ANA states. */
+  get anaLog(): AnaLog | null {
+    return this.#core.anaLog;
   }
 
   /** I/O queues that the controller granted. */
@@ -296,10 +313,21 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
       const info = this.#core.namespaces.get(nsid);
       const known = this.namespaces.get(nsid);
       if (info === undefined) this.namespaces.delete(nsid);
-      else if (known !== undefined) known.update(info);
+      else if (known !== undefined && sameDisk(known.info, info)) known.update(info);
       else this.namespaces.set(nsid, new HostNamespace(this.io, info));
+      const old = known !== this.namespaces.get(nsid) ? known : undefined;
+      old?.abandon(this.#goneError(nsid, info !== undefined));
     }
     if (this.#started === null && changed.length > 0) process.nextTick(() => this.emit('namespaces', changed));
+  }
+
+  #goneError(nsid: number, replaced: boolean): NvbraidError {
+    const what = replaced ? 'has been replaced by another one' : 'is there no more';
+    return new NvbraidError('ENOENT', `namespace ${nsid} of ${this.subsysnqn} ${what}`, { context: { nsid } });
+  }
+
+  #anaRead(log: AnaLog): void {
+    if (this.#started === null) process.nextTick(() => this.emit('ana-change', log));
   }
 }
 

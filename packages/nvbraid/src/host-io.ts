@@ -1,9 +1,9 @@
-import { type Memory, NvbraidError, Ring } from '@nvbraid/base';
-import { type HostController, isTransient, NO_MEMORY, RequestState } from '@nvbraid/host';
+import { type Memory, NvbraidError } from '@nvbraid/base';
+import { type HostController, type HostRequest, isTransient, NO_MEMORY, RequestState } from '@nvbraid/host';
 import { DNR, Status } from '@nvbraid/wire';
 import { LatencyHistogram } from './host-latency.ts';
 import { BLOCKS_MAX, POOLED_OPERATIONS } from './host-limits.ts';
-import { IoCommand, Operation, type OperationKind } from './host-operation.ts';
+import { IoCommand, type IoNamespace, Operation, type OperationKind } from './host-operation.ts';
 import { systemClock } from './system-clock.ts';
 
 /** What a host controller has done since it was connected. */
@@ -41,7 +41,8 @@ export class HostIo {
   readonly #core: HostController;
   readonly #operations: Operation[] = [];
   readonly #commands: IoCommand[] = [];
-  readonly #parked = new Ring<IoCommand>(16);
+  /** Commands that wait for the controller to be live again, in their order. */
+  readonly #parked = new Set<IoCommand>();
   #inFlight = 0;
 
   constructor(core: HostController, maxRetries: number) {
@@ -62,7 +63,7 @@ export class HostIo {
   /** Moves data: as many commands as the controller's transfer limit makes of it. */
   transfer(
     kind: 'Read' | 'Write',
-    nsid: number,
+    namespace: IoNamespace,
     blockSize: number,
     slba: number,
     memory: Memory,
@@ -71,13 +72,13 @@ export class HostIo {
     prepare: Prepare,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const operation = this.#begin(kind, nsid, slba, length, signal);
+    const operation = this.#begin(kind, namespace, slba, length, signal);
     const promise = this.#promise(operation);
     const step = this.maxBlocks(blockSize) * blockSize;
     for (let done = 0; done < length && !operation.settled; done += step) {
       const bytes = Math.min(step, length - done);
       const command = this.#add(operation, slba + done / blockSize);
-      prepare(command, nsid, command.slba, bytes / blockSize);
+      prepare(command, namespace.nsid, command.slba, bytes / blockSize);
       if (kind === 'Read') command.receives(memory, offset + done, bytes);
       else command.sends(memory, offset + done, bytes);
       command.exact = true;
@@ -89,19 +90,19 @@ export class HostIo {
   /** Commands for a range of blocks that move no data; a range of 0 blocks is one command. */
   range(
     kind: OperationKind,
-    nsid: number,
+    namespace: IoNamespace,
     slba: number,
     blocks: number,
     prepare: Prepare,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const operation = this.#begin(kind, nsid, slba, 0, signal);
+    const operation = this.#begin(kind, namespace, slba, 0, signal);
     const promise = this.#promise(operation);
     let done = 0;
     do {
       const count = Math.min(BLOCKS_MAX, blocks - done);
       const command = this.#add(operation, slba < 0 ? -1 : slba + done);
-      prepare(command, nsid, command.slba, count);
+      prepare(command, namespace.nsid, command.slba, count);
       this.#submit(command);
       done += count;
     } while (done < blocks && !operation.settled);
@@ -111,16 +112,16 @@ export class HostIo {
   /** One command with a payload of its own. */
   command(
     kind: OperationKind,
-    nsid: number,
+    namespace: IoNamespace,
     memory: Memory,
     length: number,
     prepare: Prepare,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const operation = this.#begin(kind, nsid, -1, 0, signal);
+    const operation = this.#begin(kind, namespace, -1, 0, signal);
     const promise = this.#promise(operation);
     const command = this.#add(operation, -1);
-    prepare(command, nsid, 0, 0);
+    prepare(command, namespace.nsid, 0, 0);
     command.sends(memory, 0, length);
     this.#submit(command);
     return this.#began(operation, promise);
@@ -128,28 +129,35 @@ export class HostIo {
 
   /** The controller is live: what was held back goes out. */
   resume(): void {
-    for (let n = this.#parked.length; n > 0; n--) {
-      const command = this.#parked.shift()!;
-      command.parked = false;
-      if (command.operation!.settled) this.#ended(command, Status.CommandAbortedByHost);
-      else this.#submit(command);
-    }
+    const commands = [...this.#parked];
+    this.#parked.clear();
+    for (const command of commands) this.#submit(command);
   }
 
   /** The controller will not come back: what was held back ends. */
   stop(): void {
-    for (let command = this.#parked.shift(); command !== undefined; command = this.#parked.shift()) {
-      command.parked = false;
-      this.#ended(command, Status.HostPathingError);
-    }
+    const commands = [...this.#parked];
+    this.#parked.clear();
+    for (const command of commands) this.#ended(command, Status.HostPathingError);
+  }
+
+  /** `namespace.gone` has been set: its commands that a queue has end now. Those held back end when they would go out. */
+  abandon(namespace: IoNamespace): void {
+    this.#core.abortIo((request: HostRequest) => (request as IoCommand).operation?.namespace === namespace);
   }
 
   // ---------------------------------------------------------------- operations
 
-  #begin(kind: OperationKind, nsid: number, slba: number, bytes: number, signal: AbortSignal | undefined): Operation {
+  #begin(
+    kind: OperationKind,
+    namespace: IoNamespace,
+    slba: number,
+    bytes: number,
+    signal: AbortSignal | undefined,
+  ): Operation {
     const operation = this.#operations.pop() ?? new Operation();
     operation.kind = kind;
-    operation.nsid = nsid;
+    operation.namespace = namespace;
     operation.slba = slba;
     operation.bytes = bytes;
     operation.startMs = systemClock.nowMs();
@@ -187,6 +195,7 @@ export class HostIo {
       if (this.#commands.length < POOLED_OPERATIONS) this.#commands.push(command);
     }
     operation.commands.length = 0;
+    operation.release();
     if (this.#operations.length < POOLED_OPERATIONS) this.#operations.push(operation);
   }
 
@@ -221,9 +230,9 @@ export class HostIo {
     this.#settle(operation);
     // Each `done` may end the operation and empty the list: go through a copy.
     for (const command of operation.commands.slice()) {
-      if (command.operation === operation && command.state !== RequestState.Idle) {
-        this.#core.abort(command);
-      }
+      if (command.operation !== operation) continue;
+      if (this.#parked.delete(command)) this.#ended(command, Status.CommandAbortedByHost);
+      else if (command.state !== RequestState.Idle) this.#core.abort(command);
     }
   }
 
@@ -245,17 +254,13 @@ export class HostIo {
 
   #submit(command: IoCommand): void {
     const state = this.#core.state;
-    if (state === 'connecting' || state === 'resetting') return this.#park(command);
-    const { kind } = command.operation!;
+    const { kind, namespace } = command.operation!;
+    if (namespace.gone !== null) return this.#ended(command, Status.InvalidNamespaceOrFormat | DNR);
+    if (state === 'connecting' || state === 'resetting') return void this.#parked.add(command);
     if (kind === 'Read') this.counters.readCommands++;
     else if (kind === 'Write') this.counters.writeCommands++;
     else this.counters.otherCommands++;
     this.#core.submitIo(command);
-  }
-
-  #park(command: IoCommand): void {
-    command.parked = true;
-    this.#parked.push(command);
   }
 
   readonly #done = (request: unknown): void => {

@@ -12,7 +12,7 @@ import {
 } from '@nvbraid/wire';
 import { checkBlock, type HostIo } from './host-io.ts';
 import { memoryOf } from './host-memory.ts';
-import type { IoCommand } from './host-operation.ts';
+import type { IoCommand, IoNamespace } from './host-operation.ts';
 
 export interface IoOptions {
   /** Ends the call at once; the controller is asked to abort what it has of it. */
@@ -39,13 +39,19 @@ export interface BlockRange {
  * A namespace of a host controller. The methods throw nothing: their promises are rejected with `NvmeError` when the
  * controller answers with an error status, with `NvbraidError` otherwise. Calls under way together are not ordered.
  */
-export class HostNamespace {
+export class HostNamespace implements IoNamespace {
   readonly #io: HostIo;
   #info: NamespaceInfo;
+  #gone: NvbraidError | null = null;
 
   constructor(io: HostIo, info: NamespaceInfo) {
     this.#io = io;
     this.#info = info;
+  }
+
+  /** What the controller said of it last. */
+  get info(): NamespaceInfo {
+    return this.#info;
   }
 
   get nsid(): number {
@@ -79,9 +85,23 @@ export class HostNamespace {
     return this.#info.descriptors;
   }
 
+  /**
+   * Why this object is of no use any more: its namespace was removed, or another one has taken its nsid. All calls, also
+   * those under way, are rejected with ENOENT; the controller may have a new object for the nsid.
+   */
+  get gone(): NvbraidError | null {
+    return this.#gone;
+  }
+
   /** Called by the controller when the namespace has another shape. */
   update(info: NamespaceInfo): void {
     this.#info = info;
+  }
+
+  /** Called by the controller when its namespace is there no more. */
+  abandon(error: NvbraidError): void {
+    this.#gone = error;
+    this.#io.abandon(this);
   }
 
   /** Fills `buffer`, whose length is a multiple of `blockSize`, with the blocks from `slba` on. */
@@ -97,8 +117,9 @@ export class HostNamespace {
   /** What has been written before is on stable storage when the promise is fulfilled. */
   flush(options: IoOptions = {}): Promise<void> {
     const { signal } = options;
-    if (signal?.aborted) return Promise.reject(aborted(signal));
-    return this.#io.range('Flush', this.nsid, -1, 0, prepareFlush, signal);
+    const wrong = this.#wrong(0, 0, signal);
+    if (wrong !== null) return Promise.reject(wrong);
+    return this.#io.range('Flush', this, -1, 0, prepareFlush, signal);
   }
 
   /** Makes blocks read as zeroes. */
@@ -111,7 +132,7 @@ export class HostNamespace {
       prepareRange(command, IoOpcode.WriteZeroes, nsid, first, count, fua);
       RwSqe.deac.set(command.sqe.view, 0, deallocate ? 1 : 0);
     };
-    return this.#io.range('Write Zeroes', this.nsid, slba, blocks, prepare, signal);
+    return this.#io.range('Write Zeroes', this, slba, blocks, prepare, signal);
   }
 
   /** Gives blocks back: a hint, after which they read as they were or as the controller says in DLFEAT. */
@@ -146,7 +167,7 @@ export class HostNamespace {
       DsmSqe.nr.set(command.sqe.view, 0, ranges.length - 1);
       DsmSqe.ad.set(command.sqe.view, 0, 1);
     };
-    return this.#io.command('Dataset Management', this.nsid, memory, memory.length, prepare, signal);
+    return this.#io.command('Dataset Management', this, memory, memory.length, prepare, signal);
   }
 
   #transfer(
@@ -156,23 +177,24 @@ export class HostNamespace {
     buffer: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { nsid, blockSize } = this.#info;
+    const { blockSize } = this.#info;
     const blocks = buffer.byteLength / blockSize;
     let memory: Memory;
     try {
       const wrong = this.#wrong(slba, blocks, signal);
       if (wrong !== null) return Promise.reject(wrong);
-      if (blocks === 0) return Promise.resolve();
       memory = memoryOf(buffer);
+      if (blocks === 0) return Promise.resolve();
     } catch (error) {
       return Promise.reject(error);
     }
     const { byteOffset, byteLength } = buffer;
-    return this.#io.transfer(kind, nsid, blockSize, slba, memory, byteOffset, byteLength, prepare, signal);
+    return this.#io.transfer(kind, this, blockSize, slba, memory, byteOffset, byteLength, prepare, signal);
   }
 
   /** What keeps a command from being sent at all; whether the blocks exist is for the controller to say. */
   #wrong(slba: number, blocks: number, signal: AbortSignal | undefined): NvbraidError | null {
+    if (this.#gone !== null) return this.#gone;
     if (signal?.aborted) return aborted(signal);
     try {
       checkBlock('the first block', slba);

@@ -2,6 +2,15 @@ import { NvbraidError } from '@nvbraid/base';
 import { HostRequest, NvmeError } from '@nvbraid/host';
 import { Status } from '@nvbraid/wire';
 
+/** The namespace that commands are for. */
+export interface IoNamespace {
+  readonly nsid: number;
+  /** Why no command for it may go out any more; null while it is what it was. */
+  readonly gone: NvbraidError | null;
+}
+
+const NOWHERE: IoNamespace = { nsid: 0, gone: null };
+
 /** What the caller asked for, for messages and counters. */
 export type OperationKind = 'Read' | 'Write' | 'Flush' | 'Write Zeroes' | 'Dataset Management';
 
@@ -11,7 +20,7 @@ export type OperationKind = 'Read' | 'Write' | 'Flush' | 'Write Zeroes' | 'Datas
  */
 export class Operation {
   kind: OperationKind = 'Read';
-  nsid = 0;
+  namespace: IoNamespace = NOWHERE;
   /** First block, or -1. */
   slba = 0;
   bytes = 0;
@@ -31,11 +40,20 @@ export class Operation {
   /** The error that the caller sees. */
   error(cause: NvbraidError | null): NvbraidError {
     const where = this.failedSlba < 0 ? '' : ` at LBA ${this.failedSlba}`;
-    const what = `${this.kind}${where} (nsid ${this.nsid})`;
+    const what = `${this.kind}${where} (nsid ${this.namespace.nsid})`;
     if ((this.status & 0x7ff) === Status.CommandAbortedByHost && this.signal?.aborted) {
       return new NvbraidError('EABORTED', `${what}: aborted`, { cause: this.signal.reason });
     }
+    const { gone } = this.namespace;
+    if (gone !== null) return new NvbraidError(gone.code, `${what}: ${gone.message}`, { context: gone.context });
     return new NvmeError(what, this.status, false, cause ?? undefined);
+  }
+
+  /** Refers to nothing any more, until it is used again. */
+  release(): void {
+    this.namespace = NOWHERE;
+    this.resolve = nothing;
+    this.reject = nothing;
   }
 }
 
@@ -44,8 +62,6 @@ export class IoCommand extends HostRequest {
   operation: Operation | null = null;
   slba = 0;
   retries = 0;
-  /** Waits for the controller to be live again. */
-  parked = false;
 }
 
 function nothing(): void {}

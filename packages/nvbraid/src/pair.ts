@@ -79,6 +79,7 @@ export class PairHost implements HostPlatform {
     this.core = new HostController(options, this, {
       stateChanged: (state) => this.states.push(state),
       namespacesScanned: () => {},
+      anaRead: () => {},
       asyncEvent: (event) => this.events.push(event),
     });
   }

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { after, test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { NvbraidError, type Outbox } from '@nvbraid/base';
 import { type BlockDevice, type Io, memoryDevice } from '@nvbraid/blockdev';
 import { HostQueue, NvmeError } from '@nvbraid/host';
 import { transports } from '@nvbraid/transport';
-import { AdminOpcode, Cns, IdentifyController, Lid, SmartLog, Status } from '@nvbraid/wire';
+import { AdminOpcode, AnaState, Cns, IdentifyController, Lid, SmartLog, Status } from '@nvbraid/wire';
 import { type ConnectOptions, connect } from '../src/connect.ts';
 import { pairDevice } from '../src/pair.ts';
 import { createTarget, type Target, type TargetPort } from '../src/target.ts';
@@ -164,6 +166,9 @@ test('buffers: any view of any memory, whole blocks only', async () => {
   }
   const resizable = new Uint8Array(new ArrayBuffer(512, { maxByteLength: 1024 }));
   await assert.rejects(namespace.read(0, resizable), { code: 'EINVAL' });
+  const gone = new Uint8Array(512);
+  structuredClone(gone, { transfer: [gone.buffer] });
+  await assert.rejects(namespace.write(0, gone), { code: 'EINVAL', message: /transferred away/ });
   await controller.disconnect();
 });
 
@@ -266,6 +271,35 @@ test('abort: before the call, while it waits for room, in the middle of a split 
   await controller.disconnect();
 });
 
+test('abort: a call that waits for the controller to come back ends at once and holds on to nothing', async () => {
+  const { options, target } = await serve('tcp');
+  const controller = await connect({ ...options, reconnectDelay: 60 });
+  const namespace = controller.namespace(1);
+  await target.close();
+  await until(() => controller.state === 'connecting');
+  const seen: WeakRef<ArrayBuffer>[] = [];
+  const attempt = async (): Promise<void> => {
+    const abort = new AbortController();
+    const buffer = Buffer.from(new ArrayBuffer(512));
+    seen.push(new WeakRef(buffer.buffer as ArrayBuffer));
+    const pending = namespace.read(0, buffer, { signal: abort.signal });
+    abort.abort();
+    await assert.rejects(pending, { code: 'EABORTED' });
+  };
+  for (let i = 0; i < 20; i++) await attempt();
+  assert.equal(controller.stats().inFlight, 0);
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  gc();
+  // The last call's frame may still be on the stack.
+  assert.ok(seen.filter((each) => each.deref() !== undefined).length <= 1);
+  // One that is not aborted waits on.
+  const waits = namespace.read(0, Buffer.alloc(512));
+  assert.equal(controller.stats().inFlight, 1);
+  await Promise.all([assert.rejects(waits, { code: 'ENVME' }), controller.disconnect()]);
+});
+
 // ------------------------------------------------------------------ admin commands
 
 test('admin commands, log pages and identify', async () => {
@@ -302,6 +336,86 @@ test('events: a namespace that comes and goes', async () => {
   await controller.disconnect();
 });
 
+test('a namespace that another one replaces: the old object is gone, with what waits on it', async () => {
+  const device = new HeldDevice();
+  const { options, target } = await serve('loop', device);
+  const controller = await connect({ ...options, queueSize: 16 });
+  const old = controller.namespace(1);
+  await old.write(0, pattern(512, 1));
+  device.hold = true;
+  // Fifteen are with the target, the others wait for room in the queue.
+  const calls = Array.from({ length: 20 }, (_, i) => old.write(i, pattern(512, 2)));
+  const ended = Promise.allSettled(calls);
+  await until(() => device.held.length === 15);
+  const changed = once(controller, 'namespaces');
+  void target.removeNamespace(NQN, 1);
+  await changed;
+  assert.ok(old.gone !== null);
+  for (const call of await ended) {
+    assert.ok(call.status === 'rejected');
+    assert.deepEqual([call.reason.code, call.reason instanceof NvbraidError], ['ENOENT', true]);
+    assert.match(call.reason.message, /^Write at LBA \d+ \(nsid 1\): namespace 1 of .* is there no more$/);
+  }
+  device.release();
+  const back = once(controller, 'namespaces');
+  await target.addNamespace(NQN, { nsid: 1, device: memoryDevice({ size: 1 << 20, blockSize: 4096 }) });
+  await back;
+  const fresh = controller.namespace(1);
+  assert.notEqual(fresh, old);
+  for (const call of [old.write(0, pattern(512, 3)), old.read(0, Buffer.alloc(512)), old.flush()]) {
+    await assert.rejects(call, { code: 'ENOENT' });
+  }
+  await assert.rejects(old.writeZeroes(0, 1), { code: 'ENOENT' });
+  await assert.rejects(old.deallocate(0, 1), { code: 'ENOENT' });
+  const buffer = Buffer.alloc(4096, 1);
+  await fresh.read(0, buffer);
+  assert.ok(buffer.every((byte) => byte === 0));
+  await controller.disconnect();
+});
+
+test('calls that wait for the controller to come back go to the disk they were meant for, or fail', async () => {
+  const uuid = '11111111-2222-4333-8444-555555555555';
+  const same = { blockSize: 512, uuid };
+  const cases: [string, { blockSize: number; uuid: string; size?: number }, boolean][] = [
+    ['the same disk', same, true],
+    ['grown', { ...same, size: 2 << 20 }, true],
+    ['another UUID', { ...same, uuid: '99999999-2222-4333-8444-555555555555' }, false],
+    ['another block size', { ...same, blockSize: 4096 }, false],
+  ];
+  for (const [what, { blockSize, uuid: next, size }, goesOn] of cases) {
+    const start = async (port: number, options: { blockSize: number; uuid: string }, bytes: number) => {
+      const target = await createTarget({ reactors: 0 });
+      cleanups.push(() => target.close());
+      target.addSubsystem({ nqn: NQN });
+      const device = memoryDevice({ size: bytes, blockSize: options.blockSize });
+      await target.addNamespace(NQN, { device, uuid: options.uuid });
+      return { target, port: await target.listen({ address: '127.0.0.1', port, subsystems: [NQN] }) };
+    };
+    const first = await start(0, same, 1 << 20);
+    const where = { traddr: '127.0.0.1', trsvcid: first.port.port, nqn: NQN };
+    const controller = await connect({ ...where, reconnectDelay: 0.02 });
+    const namespace = controller.namespace(1);
+    await first.target.close();
+    await until(() => controller.state === 'connecting');
+    const waits = namespace.write(0, pattern(4096, 1));
+    const outcome = waits.then(
+      () => 'written',
+      (error: NvbraidError) => error.code,
+    );
+    const second = await start(first.port.port, { blockSize, uuid: next }, size ?? 1 << 20);
+    assert.equal(await outcome, goesOn ? 'written' : 'ENOENT', what);
+    await until(() => controller.state === 'live');
+    const now = controller.namespace(1);
+    assert.deepEqual([now === namespace, namespace.gone === null], [goesOn, goesOn], what);
+    assert.equal(now.size, size ?? 1 << 20, what);
+    const block = Buffer.alloc(4096);
+    await now.read(0, block);
+    assert.ok(block.equals(goesOn ? pattern(4096, 1) : Buffer.alloc(4096)), what);
+    await controller.disconnect();
+    await second.target.close();
+  }
+});
+
 // ------------------------------------------------------------------ losing the target
 
 test('the target goes and comes back: calls under way are served by the next association', async () => {
@@ -309,6 +423,12 @@ test('the target goes and comes back: calls under way are served by the next ass
   const controller = await connect({ ...first.options, reconnectDelay: 0.05, ctrlLossTmo: 30 });
   const namespace = controller.namespace(1);
   await namespace.write(0, pattern(512, 1));
+  const anaLog = controller.anaLog;
+  assert.deepEqual(
+    anaLog?.groups.map(({ grpid, state, nsids }) => ({ grpid, state, nsids })),
+    [{ grpid: 1, state: AnaState.Optimized, nsids: [1] }],
+  );
+  const anaChange = once(controller, 'ana-change');
   const lost = once(controller, 'state');
   await first.target.close();
   const [state, error] = await lost;
@@ -322,6 +442,8 @@ test('the target goes and comes back: calls under way are served by the next ass
   await target.listen({ transport: 'tcp', address: '127.0.0.1', port: first.port.port, subsystems: [NQN] });
   await read;
   assert.equal(controller.state, 'live');
+  assert.deepEqual(await anaChange, [controller.anaLog]);
+  assert.notEqual(controller.anaLog, anaLog);
   assert.ok(
     back.every((byte) => byte === 0),
     'the new target has a new disk',

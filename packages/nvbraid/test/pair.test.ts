@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '@nvbraid/base';
 import { NvmeError } from '@nvbraid/host';
-import { AsyncEventNotice, AsyncEventType, Fes, Status } from '@nvbraid/wire';
+import { AnaState, AsyncEventNotice, AsyncEventType, Fes, Status } from '@nvbraid/wire';
 import { type Direction, Pair, type PairLink, type PairOptions, pairDevice } from '../src/pair.ts';
 
 function bytes(length: number, seed: number): Uint8Array {
@@ -360,6 +360,17 @@ test('namespaces come, go and change: the host hears of it and looks again', () 
     assert.equal(event.type, AsyncEventType.Notice);
     assert.equal(event.info, AsyncEventNotice.NamespaceAttributeChanged);
   }
+});
+
+test('ANA states change: the host hears of every change and knows the new state', () => {
+  const pair = new Pair({ seed: 5 }).connect();
+  assert.equal(pair.host.anaLog?.groups[0]?.state, AnaState.Optimized);
+  for (const state of [AnaState.NonOptimized, AnaState.Inaccessible, AnaState.Optimized]) {
+    pair.port.setAnaState(1, state);
+    pair.drive();
+    assert.equal(pair.host.anaLog?.groups[0]?.state, state);
+  }
+  assert.equal(pair.hosts[0]!.events.length, 3);
 });
 
 test('two hosts see what the other one writes', () => {
