@@ -208,6 +208,9 @@ describe('quarantine of marginal paths', () => {
     for (const bio of bios) f.head.endBio(bio, Outcome.PathError);
     assert.equal(a!.marginal, false);
     assert.equal(f.head.marginalCount, 0);
+    f.head.addPath(a!);
+    complete(f, a!, Outcome.PathError);
+    assert.equal(a!.marginal, false, 'nor does what it did before count when it returns');
   });
 
   test('several paths are probed when each of them is due', () => {

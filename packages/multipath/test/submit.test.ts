@@ -427,6 +427,11 @@ describe('requests longer than the limit of the head', () => {
   });
 });
 
+test('a fresh bio is empty', () => {
+  const { flags, offset, bytes, status, driverStatus, node, retries, startedMs, parts } = new Bio();
+  assert.deepEqual([flags, offset, bytes, status, driverStatus, node, retries, startedMs, parts], new Array(9).fill(0));
+});
+
 test('a bio whose owner set no end is a programmer error', () => {
   const f = new Fixture({ disk: null });
   assert.throws(() => f.head.submitBio(new Bio() as TestBio), /without an end/);
