@@ -26,7 +26,8 @@ import {
   readCapabilities,
   shutDown,
 } from './controller-steps.ts';
-import { HostQueue, type HostQueueOwner } from './host-queue.ts';
+import { finish } from './finish-request.ts';
+import { HostQueue } from './host-queue.ts';
 import { type HostRequest, RequestState } from './host-request.ts';
 import { KeepAlive } from './keep-alive.ts';
 import {
@@ -40,6 +41,7 @@ import {
 import { type NamespaceInfo, sameNamespace } from './namespace-info.ts';
 import { acknowledgeNamespaceChange, scanNamespaces } from './namespace-scan.ts';
 import { NvmeError } from './nvme-error.ts';
+import type { HostQueueOwner } from './queue-interface.ts';
 import { type Steps, Task } from './task.ts';
 import { Timers } from './timers.ts';
 
@@ -517,9 +519,5 @@ function maxTransferBytes(mdts: number, mpsmin: number): number {
 
 function refuse(request: HostRequest): void {
   assert(request.state === RequestState.Idle, 'request submitted twice');
-  request.status = Status.HostPathingError;
-  request.dw0 = 0;
-  request.dw1 = 0;
-  request.received = 0;
-  request.done(request);
+  finish(request, Status.HostPathingError, 0, 0, 0);
 }

@@ -19,6 +19,7 @@ import {
   Status,
   TermReq,
 } from '@nvbraid/wire';
+import { finish } from './finish-request.ts';
 import { type HostRequest, RequestState, Transfer } from './host-request.ts';
 import {
   ADMIN_IN_CAPSULE_BYTES,
@@ -34,40 +35,9 @@ import {
   TRANSMIT_BYTES,
 } from './limits.ts';
 import { makeTermReq, type PduForm, writeCapsule, writeH2CData, writeICReq } from './pdu-output.ts';
+import type { HostQueueOptions, HostQueueOwner } from './queue-interface.ts';
 import { HOST_QUEUE_STATES, type HostQueueEvent, type HostQueueState } from './queue-states.ts';
 import { type Slot, SlotTable } from './slot-table.ts';
-
-export interface HostQueueOptions {
-  /** 0 is the admin queue. */
-  readonly qid: number;
-  /** Entries of the submission queue; one less can be outstanding. */
-  readonly queueSize: number;
-  readonly hdrDigest?: boolean;
-  readonly dataDigest?: boolean;
-  /** R2Ts of one command that the controller may have outstanding, 1 … `R2T_MAX`. */
-  readonly maxR2t?: number;
-  /** Alignment of payload wanted from the controller: dwords minus one. */
-  readonly hpda?: number;
-  /** Data that fits into an I/O command's capsule: (IOCCSZ * 16) - 64. Without effect on admin and fabrics commands. */
-  readonly inCapsuleBytes?: number;
-  /** A command that takes longer is told to the owner. */
-  readonly timeoutMs: number;
-}
-
-/** Who a queue belongs to. */
-export interface HostQueueOwner {
-  /** The handshake is done: commands may be submitted. */
-  queueReady(queue: HostQueue): void;
-  /**
-   * The connection is of no use any more; told once, unless `close` was called, and before the commands under way end
-   * with a path error. The queue may still have a TermReq to transmit.
-   */
-  queueFailed(queue: HostQueue, error: NvbraidError): void;
-  /** A command has been under way for `timeoutMs`, `times` times in a row. Null when it was aborted by its submitter. */
-  commandTimedOut(queue: HostQueue, cid: number, request: HostRequest | null, times: number): void;
-  /** There is something to transmit that no `receive` has caused; or the queue is closing or closed. */
-  wantTransmit(queue: HostQueue): void;
-}
 
 /**
  * One queue of a controller and its NVMe/TCP connection, as the host sees it, without I/O: commands go in by `submit`,
@@ -653,14 +623,4 @@ function isGone(memory: Memory): boolean {
 
 function room(out: Outbox): boolean {
   return out.bytes < TRANSMIT_BYTES && out.room(4, HEADER_BYTES_MAX + COPY_PAYLOAD_BYTES);
-}
-
-function finish(request: HostRequest, status: number, dw0: number, dw1: number, received: number): void {
-  request.state = RequestState.Idle;
-  request.status = status;
-  request.dw0 = dw0;
-  request.dw1 = dw1;
-  request.received = request.transfer === Transfer.FromController ? received : 0;
-  request.cid = -1;
-  request.done(request);
 }

@@ -7,4 +7,5 @@ export * from './host-request.ts';
 export * from './limits.ts';
 export * from './namespace-info.ts';
 export * from './nvme-error.ts';
+export * from './queue-interface.ts';
 export * from './queue-states.ts';
