@@ -21,6 +21,7 @@ import {
 } from '@nvbraid/wire';
 import { finish } from './finish-request.ts';
 import { type HostRequest, RequestState, Transfer } from './host-request.ts';
+import { digestsNotAgreed, wrongIcRespField } from './ic-resp.ts';
 import {
   ADMIN_IN_CAPSULE_BYTES,
   COPY_PAYLOAD_BYTES,
@@ -103,6 +104,7 @@ export class HostQueue implements PduSink {
     // taken off the queue, so this bound alone keeps the host from overrunning it, with SQ flow control and without.
     this.#slots = new SlotTable(this.queueSize - 1, this.maxR2t);
     this.#framer = new Framer('host', this, { maxInCapsule: 0, maxData: 0xffffffff });
+    this.#framer.dataAlign = (this.hpda + 1) * 4;
   }
 
   /** Commands that the controller has and has not completed. */
@@ -367,8 +369,7 @@ export class HostQueue implements PduSink {
         writeH2CData(out, this.#form, slot.cid, r2ts[at]!, slot.memory, slot.offset + from, from, length, last);
         from += length;
       }
-      slot.r2tHead = slot.r2tHead + 1 === this.maxR2t ? 0 : slot.r2tHead + 1;
-      slot.r2tCount--;
+      slot.shiftR2t();
     }
     return true;
   }
@@ -428,29 +429,17 @@ export class HostQueue implements PduSink {
     if (this.state !== 'handshake' || this.#icReqDue) {
       return framer.fail(Fes.PduSequenceError, 0, view, base, ICResp.size);
     }
-    if (ICResp.pfv.get(view, base) !== 0) {
-      return framer.fail(Fes.UnsupportedParameter, ICResp.pfv.offset, view, base, ICResp.size);
+    const wrong = wrongIcRespField(view, base);
+    if (wrong !== null) {
+      const fes = wrong === ICResp.pfv ? Fes.UnsupportedParameter : Fes.InvalidPduHeaderField;
+      return framer.fail(fes, wrong.offset, view, base, ICResp.size);
     }
-    const cpda = ICResp.cpda.get(view, base);
-    if (cpda > PDA_MAX) return framer.fail(Fes.InvalidPduHeaderField, ICResp.cpda.offset, view, base, ICResp.size);
-    const maxH2CData = ICResp.maxh2cdata.get(view, base);
-    if (maxH2CData < MAXH2CDATA_MIN || maxH2CData % 4 !== 0) {
-      return framer.fail(Fes.InvalidPduHeaderField, ICResp.maxh2cdata.offset, view, base, ICResp.size);
-    }
-    // Who asked for digests wants the protection, and digests that nobody asked for are not allowed.
-    const hdgst = ICResp.hdgst.get(view, base) === 1;
-    const ddgst = ICResp.ddgst.get(view, base) === 1;
-    if (hdgst !== this.#form.hdgst || ddgst !== this.#form.ddgst) {
-      const which = hdgst !== this.#form.hdgst ? 'header' : 'data';
-      const message = `queue ${this.qid}: the controller does not agree to ${which} digest ${
-        hdgst || ddgst ? 'off' : 'on'
-      }`;
-      return this.#giveUp(new NvbraidError('EPROTO', message, { retryable: false }));
-    }
-    framer.hdgst = hdgst;
-    framer.ddgst = ddgst;
-    this.#form.align = (cpda + 1) * 4;
-    this.#maxH2CData = Math.min(maxH2CData, H2C_DATA_BYTES);
+    const refused = digestsNotAgreed(view, base, this.#form, this.qid);
+    if (refused !== null) return this.#giveUp(refused);
+    framer.hdgst = this.#form.hdgst;
+    framer.ddgst = this.#form.ddgst;
+    this.#form.align = (ICResp.cpda.get(view, base) + 1) * 4;
+    this.#maxH2CData = Math.min(ICResp.maxh2cdata.get(view, base), H2C_DATA_BYTES);
     this.#handshakeDeadlineMs = NEVER;
     this.#move('icResp');
     this.#owner.queueReady(this);
@@ -475,25 +464,16 @@ export class HostQueue implements PduSink {
     if (slot.transfer !== Transfer.FromController || slot.last) {
       return framer.fail(Fes.PduSequenceError, 0, view, base, C2HData.size);
     }
-    const datal = C2HData.datal.get(view, base);
-    if (datal !== framer.dataLength) {
-      return framer.fail(Fes.InvalidPduHeaderField, C2HData.datal.offset, view, base, C2HData.size);
-    }
+    // The framer has compared datal with plen, and seen to SUCCESS and the alignment.
+    const datal = framer.dataLength;
     const flags = C2HData.flags.get(view, base);
-    const last = (flags & PduFlag.LAST_PDU) !== 0;
-    if ((flags & PduFlag.SUCCESS) !== 0 && !last) {
-      return framer.fail(Fes.InvalidPduHeaderField, C2HData.flags.offset, view, base, C2HData.size);
-    }
-    if (this.hpda > 0 && C2HData.pdo.get(view, base) % ((this.hpda + 1) * 4) !== 0) {
-      return framer.fail(Fes.InvalidPduHeaderField, C2HData.pdo.offset, view, base, C2HData.size);
-    }
     // The data of a command comes in order and without gaps (NVMe-TCP 3.3.2.1).
     const datao = C2HData.datao.get(view, base);
     if (datao !== slot.moved || datao + datal > slot.length) {
       return framer.fail(Fes.DataTransferOutOfRange, 0, view, base, C2HData.size);
     }
     slot.moved = datao + datal;
-    slot.last = last;
+    slot.last = (flags & PduFlag.LAST_PDU) !== 0;
     this.#dataSlot = slot;
     this.#dataFlags = flags;
     this.#dataOffset = datao;
@@ -516,15 +496,8 @@ export class HostQueue implements PduSink {
       return framer.fail(Fes.DataTransferOutOfRange, 0, view, base, R2T.size);
     }
     slot.moved = from + length;
-    if (slot.r2tCount === 0) {
-      slot.r2tHead = 0;
-      this.#sending.push(slot);
-    }
-    const at = ((slot.r2tHead + slot.r2tCount) % this.maxR2t) * 3;
-    slot.r2ts[at] = R2T.ttag.get(view, base);
-    slot.r2ts[at + 1] = from;
-    slot.r2ts[at + 2] = from + length;
-    slot.r2tCount++;
+    if (slot.r2tCount === 0) this.#sending.push(slot);
+    slot.pushR2t(R2T.ttag.get(view, base), from, from + length);
   }
 
   #termReqReceived(view: DataView, base: number): void {

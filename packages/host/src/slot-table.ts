@@ -38,6 +38,22 @@ export class Slot {
     this.cid = index;
     this.r2ts = new Float64Array(maxR2t * 3);
   }
+
+  /** There is room: the caller has seen to it that not more than `maxR2t` are outstanding. */
+  pushR2t(ttag: number, from: number, end: number): void {
+    const { r2ts } = this;
+    const at = (this.r2tHead * 3 + this.r2tCount * 3) % r2ts.length;
+    r2ts[at] = ttag;
+    r2ts[at + 1] = from;
+    r2ts[at + 2] = end;
+    this.r2tCount++;
+  }
+
+  /** The oldest R2T has been answered in full. */
+  shiftR2t(): void {
+    this.r2tHead = (this.r2tHead + 1) * 3 === this.r2ts.length ? 0 : this.r2tHead + 1;
+    this.r2tCount--;
+  }
 }
 
 /**
