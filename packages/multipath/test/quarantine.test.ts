@@ -160,6 +160,15 @@ describe('quarantine of marginal paths', () => {
     }
   });
 
+  test('a marginal path that is used has been judged already', () => {
+    const { f } = guarded('numa', ['a']);
+    const [a] = f.head.paths;
+    spoil(f, a!);
+    spoil(f, a!);
+    assert.equal(f.head.marginalCount, 1);
+    assert.equal(f.logs.filter((line) => line.includes('marginal')).length, 1);
+  });
+
   test('an error in a callback does not leave marginal paths acceptable', () => {
     let broken = false;
     const f = new Fixture({
