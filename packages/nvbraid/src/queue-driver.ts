@@ -27,8 +27,8 @@ export function threadOutbox(): Outbox {
 const dirty: QueueDriver[] = [];
 
 /**
- * Sends what has been scheduled in this turn. Runs as a microtask by itself; a loop that stays within one task calls it
- * after each batch.
+ * Sends what has been scheduled in this turn. Runs by itself once the promises of the turn have settled, so that callers
+ * at any depth of promises share a send; a loop that stays within one task calls it after each batch.
  */
 export function flushScheduled(): void {
   for (let i = 0; i < dirty.length; i++) {
@@ -79,7 +79,7 @@ export class QueueDriver implements ConnectionHandler {
     if (this.scheduled || this.#gone) return;
     this.scheduled = true;
     dirty.push(this);
-    if (dirty.length === 1) queueMicrotask(flushScheduled);
+    if (dirty.length === 1) process.nextTick(flushScheduled);
   }
 
   received(memory: Memory, start: number, end: number): void {

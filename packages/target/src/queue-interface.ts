@@ -13,7 +13,6 @@ export interface QueueEnvironment {
 }
 
 export interface QueueOptions {
-  inCapsuleBytes?: number;
   maxH2CDataBytes?: number;
   /** Bytes asked for by one R2T at most; default: everything a command needs at once. */
   r2tBytes?: number;
@@ -33,7 +32,6 @@ export interface QueueHandoff {
   readonly ddgst: boolean;
   readonly hpda: number;
   readonly maxR2t: number;
-  readonly inCapsuleBytes: number;
   readonly maxH2CDataBytes: number;
   readonly r2tBytes: number;
 }

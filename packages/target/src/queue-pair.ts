@@ -46,7 +46,6 @@ export class QueuePair implements CommandQueue, PduSink {
   fatalFes = 0;
   fatalFei = 0;
   commandsCompleted = 0;
-  readonly inCapsuleBytes: number;
   readonly #maxH2CDataBytes: number;
   readonly #r2tBytes: number;
   readonly #cpda: number;
@@ -85,16 +84,15 @@ export class QueuePair implements CommandQueue, PduSink {
     this.environment = environment;
     this.memory = new QueueMemory(environment.pool);
     this.#commands = typeof commands === 'function' ? commands(this) : commands;
-    this.inCapsuleBytes = options.inCapsuleBytes ?? IN_CAPSULE_BYTES;
     this.#maxH2CDataBytes = options.maxH2CDataBytes ?? MAX_H2C_DATA_BYTES;
     this.#r2tBytes = options.r2tBytes ?? MAX_DATA_TRANSFER_BYTES;
     this.#cpda = options.cpda ?? 0;
     this.#allowHdgst = options.allowHdgst ?? true;
     this.#allowDdgst = options.allowDdgst ?? true;
     assert(this.#cpda >= 0 && this.#cpda <= MAX_PDA, 'cpda is 0 … 31');
-    assert(this.inCapsuleBytes % 16 === 0 && this.#maxH2CDataBytes >= 4096 && this.#r2tBytes >= 4096, 'queue options');
+    assert(this.#maxH2CDataBytes >= 4096 && this.#r2tBytes >= 4096, 'queue options');
     this.#framer = new Framer('controller', this, {
-      maxInCapsule: this.inCapsuleBytes,
+      maxInCapsule: IN_CAPSULE_BYTES, // what IOCCSZ tells
       maxData: this.#maxH2CDataBytes,
     });
     this.#framer.dataAlign = (this.#cpda + 1) * 4;
@@ -124,7 +122,6 @@ export class QueuePair implements CommandQueue, PduSink {
       ddgst: this.#framer.ddgst,
       hpda: this.#writer.hpda,
       maxR2t: this.#maxR2t,
-      inCapsuleBytes: this.inCapsuleBytes,
       maxH2CDataBytes: this.#maxH2CDataBytes,
       r2tBytes: this.#r2tBytes,
     };

@@ -60,8 +60,6 @@ export interface CommandSet {
 export interface CommandQueue {
   /** 0 for the admin queue; -1 until Connect. */
   readonly qid: number;
-  /** Bytes of payload that fit into a command capsule. */
-  readonly inCapsuleBytes: number;
   /**
    * Binds the queue to a controller after a successful Connect. From the next command on `commands` runs them.
    * @param sqSize entries of the submission queue (not 0's based)

@@ -103,7 +103,6 @@ export class FakeRequest implements Request {
 /** A queue without a wire: commands go in as SQEs, completions are kept in order. */
 export class FakeQueue implements CommandQueue {
   qid = -1;
-  readonly inCapsuleBytes = 8192;
   sqSize = 2;
   sqFlowControl = true;
   commands!: CommandSet;

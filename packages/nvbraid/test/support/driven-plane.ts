@@ -66,7 +66,7 @@ export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
   });
   const adopt = (qid: number, sqSize = 64): FakeConnection => {
     const connection = new FakeConnection();
-    const bytes = { inCapsuleBytes: 8192, maxH2CDataBytes: 1 << 20, r2tBytes: 1 << 20 };
+    const bytes = { maxH2CDataBytes: 1 << 20, r2tBytes: 1 << 20 };
     const agreed = { sqFlowControl: true, sqhd: 0, hdgst: false, ddgst: false, hpda: 0, maxR2t: 1 };
     plane.adopt(
       connection as unknown as Connection,
