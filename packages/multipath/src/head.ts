@@ -396,7 +396,6 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
   /** The end of a probe that `probePath` began. */
   endProbe(path: P, ok: boolean): void {
     this.quarantine?.endProbe(path, ok, this.clock.nowMs());
-    this.wake();
   }
 
   /** For the parts of the head: there is a new deadline. */

@@ -1,4 +1,4 @@
-import { assert, NEVER, NvbraidError } from '@nvbraid/base';
+import { NEVER, NvbraidError } from '@nvbraid/base';
 import { type Bio, Outcome } from './bio.ts';
 import type { Head } from './head.ts';
 import type { Path } from './path.ts';
@@ -108,9 +108,7 @@ export class Quarantine {
 
   #enter(path: Path, why: string, nowMs: number): void {
     const { windowErrors, windowSlow, windowCount } = path;
-    assert(!path.marginal);
     path.marginal = true;
-    path.goodProbes = 0;
     this.#head.marginalCount++;
     this.#head.clearCurrentPath(path);
     this.#due(path, nowMs + this.options.probeIntervalMs);

@@ -12,7 +12,7 @@ import {
   NO_NODE,
   Path,
 } from '../src/index.ts';
-import { Fixture, TestPath, type TestTemplate } from './support/fixture.ts';
+import { deferred, Fixture, TestPath, type TestTemplate } from './support/fixture.ts';
 
 const settled = async (promise: Promise<unknown>): Promise<boolean> => {
   let done = false;
@@ -102,6 +102,20 @@ describe('row 31: head and path structures, references', () => {
     await f.head.uninit();
     await assert.rejects(f.head.uninit(), /twice/);
     assert.throws(() => f.head.put(), /more often/);
+  });
+
+  test('uninit waits for operations that were handed a path', async () => {
+    const f = new Fixture();
+    const path = f.path('p');
+    const work = deferred();
+    const call = f.head.callForDevice(() => work.promise);
+    f.head.deletePath(path);
+    f.head.putDisk();
+    const uninit = f.head.uninit();
+    assert.equal(await settled(uninit), false);
+    work.resolve();
+    await call;
+    await uninit;
   });
 
   test('a head that is gone no longer hears of its policy', async () => {

@@ -48,8 +48,10 @@ describe('quarantine of marginal paths', () => {
       for (let i = 0; i < 7; i++) complete(f, a!, Outcome.Ok);
       for (let i = 0; i < 2; i++) complete(f, a!, Outcome.PathError);
       assert.equal(a!.marginal, false, 'too few to say anything');
+      f.head.setCurrentPath(1, a!);
       complete(f, a!, Outcome.Retryable);
       assert.equal(a!.marginal, true, policy);
+      assert.ok(!f.head.currentPath.includes(a!));
       assert.deepEqual(new Set(f.select(6)), new Set(['b']), policy);
       assert.equal(f.logs.at(-1), 'disk0: path a is marginal: 3 errors among 10');
       assert.ok(!f.head.currentPath.includes(a!));
@@ -88,6 +90,34 @@ describe('quarantine of marginal paths', () => {
     assert.equal(f.logs.at(-1), 'disk0: path b is marginal: 5 slow answers among 10');
   });
 
+  test('less than the share of slow answers does not, nor slow answers of an earlier window', () => {
+    const { f } = guarded();
+    const [a] = f.head.paths;
+    for (let i = 0; i < 10; i++) complete(f, a!, Outcome.Ok, i < 4 ? 51 : 0);
+    assert.equal(a!.marginal, false);
+    f.clock.advance(1000);
+    for (let i = 0; i < 10; i++) complete(f, a!, Outcome.Ok, i < 4 ? 51 : 0);
+    assert.equal(a!.windowSlow, 4);
+    assert.equal(a!.marginal, false);
+  });
+
+  test('one probe counts once, and a path that returns has no probe to wait for', () => {
+    const { f } = guarded();
+    const [a] = f.head.paths;
+    spoil(f, a!);
+    f.tick(200);
+    f.head.endProbe(a!, true);
+    f.head.endProbe(a!, true);
+    assert.deepEqual([a!.goodProbes, a!.marginal], [1, true]);
+    f.head.deletePath(a!);
+    f.head.addPath(a!);
+    f.tick(1000);
+    assert.equal(f.head.nextDeadlineMs(), Number.POSITIVE_INFINITY);
+    assert.equal(a!.goodProbes, 0);
+    f.head.endProbe(a!, true);
+    assert.equal(a!.goodProbes, 0);
+  });
+
   test('probes bring it back: the first after the interval, the next after the end of the one before', () => {
     const { f, probed } = guarded();
     const [a] = f.head.paths;
@@ -111,7 +141,8 @@ describe('quarantine of marginal paths', () => {
       f.tick(200);
       f.head.endProbe(a!, ok);
       assert.equal(a!.goodProbes, good);
-      assert.ok(f.wakes > 0, 'the owner hears of the new deadline');
+      assert.equal(f.wakes, 1, 'the owner hears of the new deadline');
+      assert.equal(f.head.nextDeadlineMs(), f.clock.nowMs() + 200);
       assert.equal(a!.marginal, true);
     }
     f.tick(200);

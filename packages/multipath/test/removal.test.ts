@@ -195,6 +195,13 @@ describe('row 47: the end of the disk', () => {
     assert.deepEqual([good!.ends, bad!.ends], [1, 1]);
   });
 
+  test('a disk that is not there can be removed', () => {
+    const f = new Fixture({ disk: null });
+    f.head.removeDisk();
+    f.head.putDisk();
+    assert.equal(f.head.disk, null);
+  });
+
   test('a disk that never came to life fails what it got', () => {
     const f = new Fixture({ live: false, template: { addDisk: () => {}, delDisk: () => assert.fail('never shown') } });
     f.path('p').disabled = true;
