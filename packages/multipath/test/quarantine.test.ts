@@ -90,7 +90,7 @@ describe('quarantine of marginal paths', () => {
     assert.equal(f.logs.at(-1), 'disk0: path b is marginal: 5 slow answers among 10');
   });
 
-  test('less than the share of slow answers does not, nor slow answers of an earlier window', () => {
+  test('less than the share of slow answers does not, nor what an earlier window saw', () => {
     const { f } = guarded();
     const [a] = f.head.paths;
     for (let i = 0; i < 10; i++) complete(f, a!, Outcome.Ok, i < 4 ? 51 : 0);
@@ -98,6 +98,11 @@ describe('quarantine of marginal paths', () => {
     f.clock.advance(1000);
     for (let i = 0; i < 10; i++) complete(f, a!, Outcome.Ok, i < 4 ? 51 : 0);
     assert.equal(a!.windowSlow, 4);
+    for (let window = 0; window < 2; window++) {
+      f.clock.advance(1000);
+      for (let i = 0; i < 10; i++) complete(f, a!, i < 2 ? Outcome.PathError : Outcome.Ok);
+    }
+    assert.equal(a!.windowErrors, 2);
     assert.equal(a!.marginal, false);
   });
 
