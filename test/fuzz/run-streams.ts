@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { Memory, Rng } from '@nvbraid/base';
-import { MAX_H2C_DATA_BYTES } from '@nvbraid/target';
+import { IN_CAPSULE_BYTES, MAX_H2C_DATA_BYTES } from '@nvbraid/target';
 import { type Reply, ReplyReader } from '../support/replies.ts';
 import { FuzzTarget, NQN } from './fuzz-target.ts';
 import { mutate } from './mutate.ts';
@@ -28,6 +28,9 @@ export interface FuzzResult {
   growth: number;
 }
 
+/** Turns of the event loop that devices get to finish. */
+const TURNS = 10_000;
+
 const seed = Number(process.argv[2]);
 const streams = Number(process.argv[3]);
 const first = Number(process.argv[4] ?? 0);
@@ -45,7 +48,7 @@ let baseline = 0;
 
 for (let i = first; i < first + streams; i++) {
   try {
-    stream(new Rng((seed + Math.imul(i, 0x9e3779b1)) >>> 0));
+    await stream(new Rng((seed + Math.imul(i, 0x9e3779b1)) >>> 0));
   } catch (error) {
     console.error(`stream ${i} of seed ${seed}: node --expose-gc ${process.argv[1]} ${seed} 1 ${i}`);
     throw error;
@@ -56,7 +59,7 @@ if (streams >= 5) result.growth = memoryInUse() - baseline;
 result.statuses = statuses.size;
 console.log(JSON.stringify(result));
 
-function stream(rng: Rng): void {
+async function stream(rng: Rng): Promise<void> {
   const session = rng.pick(sessions);
   const cntlid = session.kind === 'io' ? currentAssociation().cntlid : 0;
   const others = (): Uint8Array[] => rng.pick(sessions).pdus;
@@ -66,7 +69,7 @@ function stream(rng: Rng): void {
   const connection = target.open(session.options);
   const oracle = new StreamOracle({
     cpda: session.options.cpda!,
-    inCapsuleBytes: connection.queue.inCapsuleBytes,
+    inCapsuleBytes: IN_CAPSULE_BYTES,
     maxH2CDataBytes: session.options.maxH2CDataBytes ?? MAX_H2C_DATA_BYTES,
   });
   const reader = new ReplyReader();
@@ -87,6 +90,10 @@ function stream(rng: Rng): void {
   }
   if (connection.queue.state === 'open' || connection.queue.state === 'ic') result.alive++;
   connection.close();
+  // Long zeroing goes on for a few turns after the queue is gone.
+  for (let turn = 0; turn < TURNS && connection.queue.qid > 0 && connection.queue.outstanding > 0; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   // Async Event Requests of a controller that is gone have no answer.
   if (connection.queue.qid > 0)
     assert.equal(connection.queue.outstanding, 0, `${session.name}: commands are left behind`);
