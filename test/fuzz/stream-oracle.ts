@@ -104,6 +104,7 @@ export class StreamOracle {
     this.outstanding--;
     if (this.outstanding < 0) return 'more completions than commands';
     const sqSize = this.#connects.get(cid);
+    this.#connects.delete(cid);
     if (sqSize !== undefined && status === 0 && !this.#bound) {
       this.#bound = true;
       this.#sqSize = Math.max(sqSize, SLOTS_BEFORE_CONNECT);
@@ -248,7 +249,9 @@ export class StreamOracle {
       const cid = view.getUint16(sqe + 2, true);
       this.outstanding++;
       this.room.set(cid, Math.max(this.room.get(cid) ?? 0, view.getUint32(sqe + 32, true)));
-      if (bytes[sqe] === 0x7f && bytes[sqe + 4] === 1) this.#connects.set(cid, view.getUint16(sqe + 44, true) + 1);
+      // A second command of the same identifier is refused; the answers come in order, the first one is the Connect's.
+      const connects = bytes[sqe] === 0x7f && bytes[sqe + 4] === 1;
+      if (connects && !this.#connects.has(cid)) this.#connects.set(cid, view.getUint16(sqe + 44, true) + 1);
     }
   }
 
