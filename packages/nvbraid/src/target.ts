@@ -315,7 +315,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       ...sums,
       controllers: this.core.controllerCount,
       queues,
-      connections: this.#connections.size + this.#reactors.reduce((sum, reactor) => sum + reactor.queueCount, 0),
+      connections: this.#connectionCount(),
       fatalErrors: this.#fatalErrors,
     };
   }
@@ -346,9 +346,9 @@ export class Target extends EventEmitter<TargetEventMap> {
 
   #hooks(): TargetHooks {
     return {
-      ioCommands: (queue, controller, qid) => {
+      ioCommands: (queue, controller) => {
         if (this.reactorCount > 0) return refuseUntilHandedOff;
-        return this.#plane.commands(this.#ownerOf(controller, qid, this.#connections.get(queue)!));
+        return this.#plane.commands(this.#ownerOf(controller, this.#connections.get(queue)!));
       },
       queueBound: (queue, controller, qid) => this.#queueBound(queue, controller, qid),
       closeQueue: (queue, controller, qid) => this.#closeQueue(queue, controller, qid),
@@ -375,7 +375,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     };
   }
 
-  #ownerOf(controller: Controller, _qid: number, entry: TargetConnection): QueueOwner {
+  #ownerOf(controller: Controller, entry: TargetConnection): QueueOwner {
     const nqn = controller.subsystem!.nqn;
     const thread = this.reactorCount > 0 ? this.#leastBusyReactor() : 0;
     const counters = this.#countersOf(nqn)[thread]!;
@@ -400,6 +400,11 @@ export class Target extends EventEmitter<TargetEventMap> {
     return counters;
   }
 
+  /** In whichever thread they are. */
+  #connectionCount(): number {
+    return this.#reactors.reduce((sum, reactor) => sum + reactor.queueCount, this.#connections.size);
+  }
+
   #leastBusyReactor(): number {
     let best = 0;
     for (const reactor of this.#reactors) {
@@ -412,7 +417,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const entry = this.#connections.get(queue)!;
     entry.controller = controller;
     entry.qid = qid;
-    const owner = this.#ownerOf(controller, qid, entry);
+    const owner = this.#ownerOf(controller, entry);
     if (this.reactorCount > 0) entry.owner = owner;
     else this.#plane.own(entry.queue, entry.driver, owner);
   }
@@ -450,7 +455,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   // ---------------------------------------------------------------- connections
 
   #accept(port: Port, transportName: string, connection: Connection): void {
-    if (this.#closed || this.stats().connections >= MAX_CONNECTIONS) {
+    if (this.#closed || this.#connectionCount() >= MAX_CONNECTIONS) {
       connection.start({ received() {}, drained() {}, closed() {} });
       connection.destroy(null);
       if (!this.#closed)

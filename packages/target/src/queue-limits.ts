@@ -1,9 +1,7 @@
 /** Bounds of one queue's connection. */
 
-/** In-capsule data of I/O queues: 8 KiB, so that IOCCSZ is (64 + 8192) / 16. */
+/** In-capsule data of every queue: 8 KiB, as is fixed for admin queues; IOCCSZ says it for the others. */
 export const IN_CAPSULE_BYTES = 8192;
-/** In-capsule data of admin queues is 8 KiB (NVMe-TCP 3.5: fixed for the admin queue). */
-export const ADMIN_IN_CAPSULE_BYTES = 8192;
 /** Payload of one H2CData PDU at most: what ICResp says in MAXH2CDATA. */
 export const MAX_H2C_DATA_BYTES = 1 << 20;
 /** Largest data transfer of one command: MDTS 8 with 4 KiB pages. */
