@@ -13,3 +13,4 @@ export * from './host-latency.ts';
 export * from './host-namespace.ts';
 export * from './pair.ts';
 export * from './target.ts';
+export type { TargetStats } from './target-stats.ts';

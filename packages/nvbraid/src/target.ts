@@ -38,6 +38,7 @@ import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { systemClock } from './system-clock.ts';
 import type { TargetConnection } from './target-connection.ts';
+import type { TargetStats } from './target-stats.ts';
 
 export interface TargetOptions {
   /** Threads that run I/O queues; 0 keeps everything on the main thread. Default 1. */
@@ -76,23 +77,6 @@ export interface TargetPort {
   readonly port: number;
   /** Takes no connections any more; controllers that came in here are gone. */
   close(): Promise<void>;
-}
-
-export interface TargetStats {
-  readCommands: number;
-  writeCommands: number;
-  otherCommands: number;
-  readBytes: number;
-  writtenBytes: number;
-  /** I/O commands that ended with an error status. */
-  errors: number;
-  mediaErrors: number;
-  controllers: number;
-  /** I/O queues. */
-  queues: number;
-  connections: number;
-  /** Connections that ended because the peer broke the protocol. */
-  fatalErrors: number;
 }
 
 interface TargetEventMap {

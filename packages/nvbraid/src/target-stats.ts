@@ -1,0 +1,17 @@
+/** What a target has done since it started, and what it has now. */
+export interface TargetStats {
+  readCommands: number;
+  writeCommands: number;
+  otherCommands: number;
+  readBytes: number;
+  writtenBytes: number;
+  /** I/O commands that ended with an error status. */
+  errors: number;
+  mediaErrors: number;
+  controllers: number;
+  /** I/O queues. */
+  queues: number;
+  connections: number;
+  /** Connections that ended because the peer broke the protocol. */
+  fatalErrors: number;
+}
