@@ -1,6 +1,8 @@
 export * from './block-device.ts';
 export * from './devices.ts';
 export { type FileDeviceOptions, type FileDeviceSpec, fileDevice } from './file/file-spec.ts';
+export * from './file/replace-file.ts';
+export * from './file/state-path.ts';
 export { Filter, type FilterKind, type FilterSpec, LowerIo, type PreparedFilter } from './filters/filter.ts';
 export { type CrashOptions, VolatileCache, type VolatileCacheSpec, volatileCache } from './filters/volatile-cache.ts';
 export * from './io.ts';
