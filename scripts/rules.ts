@@ -294,6 +294,10 @@ const lockInStep: Rule = (files) => {
   return [...incomplete, ...differing];
 };
 
+const DOCUMENTS = [
+  ...['README.md', 'ARCHITECTURE.md', 'STYLE.md', 'CHANGELOG.md', 'LICENSE', 'docs/rows.md', 'docs/conformance.md'],
+];
+
 const documents: Rule = (files) => {
   const paths = new Set(files.map((file) => file.path));
   const out: Complaint[] = [];
@@ -308,7 +312,7 @@ const documents: Rule = (files) => {
       });
     }
   }
-  for (const name of ['README.md', 'ARCHITECTURE.md', 'STYLE.md', 'CHANGELOG.md', 'LICENSE', 'docs/rows.md']) {
+  for (const name of DOCUMENTS) {
     if (!paths.has(name)) out.push({ path: name, line: 0, what: 'is missing' });
   }
   return out;
@@ -366,6 +370,30 @@ const rows: Rule = (files) => {
   });
 };
 
+/** docs/conformance.md: what is supported names a test by its file and its title, and what is not says why. */
+const conformance: Rule = (files) => {
+  const table = files.find((file) => file.path === 'docs/conformance.md');
+  if (table === undefined) return [];
+  const texts = new Map(files.map((file) => [file.path, file.text]));
+  return table.text.split('\n').flatMap((text, i) => {
+    const cells = text.split('|').map((cell) => cell.trim());
+    const state = cells.at(-3);
+    if (cells.length < 6 || (state !== 'yes' && state !== 'no')) return [];
+    const complain = (what: string): Complaint => ({ path: table.path, line: i + 1, what });
+    if (state === 'no') return cells.at(-2) === '' ? [complain('what is not supported has a reason')] : [];
+    const tests = cells
+      .at(-2)!
+      .split(';')
+      .map((test) => /^`([^`]+)` › (.+)$/.exec(test.trim()));
+    return tests.flatMap((test) => {
+      if (test === null) return [complain('what is supported names its test: `file` › title')];
+      const found = texts.get(test[1]!);
+      if (found === undefined) return [complain(`there is no ${test[1]}`)];
+      return found.includes(test[2]!) ? [] : [complain(`${test[1]} has no test "${test[2]}"`)];
+    });
+  });
+};
+
 /** The compiler's part: options without which the sources could not run unbuilt. */
 const compiler: Rule = (files) => {
   const config = files.find((file) => file.path === 'tsconfig.json');
@@ -390,6 +418,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   'files are short and named in kebab-case': fileShape,
   'no forbidden words': words,
   'rows name tests that exist': rows,
+  'the table of conformance names tests that exist': conformance,
   'the compiler checks what unbuilt sources need': compiler,
 };
 

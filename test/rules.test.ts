@@ -98,7 +98,9 @@ const BROKEN: Record<keyof typeof RULES, [SourceFile[], string[]]> = {
   'every package and the repository have their documents': [
     [
       file('packages/wire/package.json', manifest({})),
-      ...['README.md', 'ARCHITECTURE.md', 'STYLE.md', 'CHANGELOG.md', 'docs/rows.md'].map((path) => file(path, '')),
+      ...['README.md', 'ARCHITECTURE.md', 'STYLE.md', 'CHANGELOG.md', 'docs/rows.md', 'docs/conformance.md'].map(
+        (path) => file(path, ''),
+      ),
     ],
     ['packages/wire/README.md', 'LICENSE'],
   ],
@@ -123,6 +125,23 @@ const BROKEN: Record<keyof typeof RULES, [SourceFile[], string[]]> = {
       ),
     ],
     ['docs/rows.md:2', 'docs/rows.md:3'],
+  ],
+  'the table of conformance names tests that exist': [
+    [
+      file(
+        'docs/conformance.md',
+        [
+          '| 01h | Write | yes | `test/a.test.ts` › writes |',
+          '| 02h | Read | yes | `test/a.test.ts` › reads |',
+          '| 05h | Compare | yes | `test/gone.test.ts` › compares |',
+          '| 08h | Verify | yes | somewhere |',
+          '| 09h | Cancel | no | |',
+          '| 0Ah | Nothing | no | nobody asks for it |',
+        ].join('\n'),
+      ),
+      file('test/a.test.ts', "test('writes', () => {});\n"),
+    ],
+    ['docs/conformance.md:2', 'docs/conformance.md:3', 'docs/conformance.md:4', 'docs/conformance.md:5'],
   ],
   'the compiler checks what unbuilt sources need': [
     [
