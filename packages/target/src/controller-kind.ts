@@ -50,8 +50,8 @@ export interface ControllerKind {
   readonly identify: ReadonlyMap<number, (controller: Controller, request: Request) => Page>;
   readonly features: ReadonlyMap<number, Feature>;
   readonly logPages: ReadonlyMap<number, LogPage>;
-  /** Effects of the commands that its I/O queues run. */
-  readonly ioEffects: ReadonlyMap<number, Partial<CommandEffects>>;
+  /** Effects of the commands that its I/O queues run, by command set (CSI) and opcode. */
+  readonly ioEffects: ReadonlyMap<number, ReadonlyMap<number, Partial<CommandEffects>>>;
   /** Bits that the Asynchronous Event Configuration feature may have. */
   readonly asyncEvents: number;
 }

@@ -1,4 +1,4 @@
-import { AdminOpcode, AsyncEventBit, Cns, type CommandEffects, IoOpcode, Lid } from '@nvbraid/wire';
+import { AdminOpcode, AsyncEventBit, Cns, Lid } from '@nvbraid/wire';
 import { IO_FEATURES } from './admin/feature-table.ts';
 import { getFeatures, setFeatures } from './admin/features.ts';
 import { getLogPage } from './admin/get-log-page.ts';
@@ -27,13 +27,10 @@ import {
 } from './admin/log-pages.ts';
 import { abort, asyncEventRequest, keepAlive } from './admin/queue-commands.ts';
 import type { ControllerKind } from './controller-kind.ts';
+import { IO_EFFECTS } from './io/command-sets.ts';
 
 /** Critical warnings of the SMART log: bits 5:0 of the Asynchronous Event Configuration. */
 const SMART_WARNINGS = 0x3f;
-
-// The scope of I/O commands is left unsaid (csp 0): Linux warns about "unusual effects" when it is told.
-const READS: Partial<CommandEffects> = { csupp: 1 };
-const WRITES: Partial<CommandEffects> = { csupp: 1, lbcc: 1 };
 
 /** The I/O controller of a subsystem (Base 2.1, 3.1.3.2). */
 export const IO_KIND: ControllerKind = {
@@ -70,12 +67,6 @@ export const IO_KIND: ControllerKind = {
     [Lid.FeatureIdentifiersEffects, featureIdentifiers],
     [Lid.NvmeMiEffects, managementEffects],
   ]),
-  ioEffects: new Map([
-    [IoOpcode.Flush, READS],
-    [IoOpcode.Write, WRITES],
-    [IoOpcode.Read, READS],
-    [IoOpcode.WriteZeroes, WRITES],
-    [IoOpcode.DatasetManagement, WRITES],
-  ]),
+  ioEffects: IO_EFFECTS,
   asyncEvents: SMART_WARNINGS | AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange,
 };

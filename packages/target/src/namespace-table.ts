@@ -1,4 +1,6 @@
 import type { BlockDevice } from '@nvbraid/blockdev';
+import { Csi } from '@nvbraid/wire';
+import { type IoCommandRows, ioCommandRows } from './io/command-sets.ts';
 import type { NamespaceSnapshot, SubsystemSnapshot } from './snapshot.ts';
 
 /** One namespace as the I/O queues of one thread see it. */
@@ -11,6 +13,8 @@ export interface NamespaceEntry {
   readonly blockCount: number;
   readonly readOnly: boolean;
   readonly pathStatus: number;
+  /** The commands of its command set. */
+  readonly commands: IoCommandRows;
 }
 
 /** Opens the device of a namespace for this thread, or answers the one that is open. */
@@ -52,6 +56,7 @@ export class NamespaceTable {
         blockCount: namespace.blockCount,
         readOnly: namespace.readOnly,
         pathStatus: namespace.pathStatus,
+        commands: ioCommandRows(namespace.csi ?? Csi.Nvm),
       });
     }
     this.#entries = entries;

@@ -12,6 +12,8 @@ export interface NamespaceSnapshot {
    * reactor has open, the device must be closed and opened anew. Never used twice within a target.
    */
   readonly instance: number;
+  /** The I/O command set (CSI); NVM when absent. */
+  readonly csi?: number;
   /** Bytes per logical block. */
   readonly blockSize: number;
   /** Logical blocks. */

@@ -3,7 +3,6 @@ import {
   ANA_LSP_RGO,
   type AnaGroup,
   anaLog,
-  Csi,
   changedNamespaces,
   effectsLog,
   FirmwareSlotLog,
@@ -72,13 +71,13 @@ export const changedNamespaceList: LogPage = {
  */
 export const commandEffects: LogPage = {
   page(controller, request) {
-    const nvm = GetLogPageSqe.csi.get(request.sqeView, request.sqeBase) === Csi.Nvm;
+    const csi = GetLogPageSqe.csi.get(request.sqeView, request.sqeBase);
     return effectsLog({
       admin: new Map([
         ...[...controller.kind.commands].map(([opcode, command]) => [opcode, command.effects] as const),
         [AdminOpcode.Fabrics, { csupp: 1, csp: Scope.Controller }],
       ]),
-      io: nvm ? controller.kind.ioEffects : new Map(),
+      io: controller.kind.ioEffects.get(csi) ?? new Map(),
     });
   },
 };

@@ -1,0 +1,42 @@
+import { type CommandEffects, Csi, IoOpcode } from '@nvbraid/wire';
+import { DATASET_MANAGEMENT } from './dataset-management.ts';
+import { FLUSH } from './flush.ts';
+import type { IoCommand } from './io-command.ts';
+import { READ, WRITE } from './read-write.ts';
+import { WRITE_ZEROES } from './write-zeroes.ts';
+
+/** Rows by opcode. */
+export type IoCommandTable = ReadonlyMap<number, IoCommand>;
+
+/** The NVM Command Set. */
+export const NVM_COMMANDS: IoCommandTable = new Map([
+  [IoOpcode.Flush, FLUSH],
+  [IoOpcode.Write, WRITE],
+  [IoOpcode.Read, READ],
+  [IoOpcode.WriteZeroes, WRITE_ZEROES],
+  [IoOpcode.DatasetManagement, DATASET_MANAGEMENT],
+]);
+
+/** What namespaces of each command set can do, by CSI. */
+const TABLES: ReadonlyMap<number, IoCommandTable> = new Map([[Csi.Nvm, NVM_COMMANDS]]);
+
+/** Rows by opcode, as arrays of 256: one load per command. */
+const ROWS = new Map([...TABLES].map(([csi, table]) => [csi, rowsOf(table)] as const));
+/** Commands of whatever set: what tells an unknown opcode from an unknown namespace. */
+export const ANY_ROWS = rowsOf(new Map([...TABLES.values()].flatMap((table) => [...table])));
+
+/** Opcode to row for namespaces of a command set; empty for one that is not supported. */
+export type IoCommandRows = readonly (IoCommand | undefined)[];
+
+export function ioCommandRows(csi: number): IoCommandRows {
+  return ROWS.get(csi) ?? rowsOf(new Map());
+}
+
+/** The effects log's part for I/O commands, by CSI. */
+export const IO_EFFECTS: ReadonlyMap<number, ReadonlyMap<number, Partial<CommandEffects>>> = new Map(
+  [...TABLES].map(([csi, table]) => [csi, new Map([...table].map(([opcode, { effects }]) => [opcode, effects]))]),
+);
+
+function rowsOf(table: IoCommandTable): IoCommandRows {
+  return Array.from({ length: 256 }, (_, opcode) => table.get(opcode));
+}

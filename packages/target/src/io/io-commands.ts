@@ -1,0 +1,216 @@
+import { assert } from '@nvbraid/base';
+import { IoOp, IoResult } from '@nvbraid/blockdev';
+import { DNR, Sqe, Status } from '@nvbraid/wire';
+import type { NamespaceEntry, NamespaceTable } from '../namespace-table.ts';
+import type { CommandSet, Request } from '../request.ts';
+import { ANY_ROWS } from './command-sets.ts';
+import { Access, type IoCommand, SUBMIT, WAIT } from './io-command.ts';
+import { Counter, type IoCounters } from './io-counters.ts';
+import { IoTask } from './io-task.ts';
+import { admitTransfer, checkRange, READ, read, WRITE, write } from './read-write.ts';
+
+const BROADCAST_NSID = 0xffffffff;
+
+/** NVMe status by IoResult. */
+const STATUS_OF_RESULT: readonly number[] = [
+  Status.Success,
+  Status.UnrecoveredReadError, // replaced by Write Fault for everything but reads
+  Status.CapacityExceeded | DNR,
+  Status.NamespaceIsWriteProtected | DNR,
+  Status.LbaOutOfRange | DNR,
+  Status.InvalidOpcode | DNR,
+  Status.InternalError,
+];
+
+/** Whose commands a queue brings. Plain data. */
+export interface IoHost {
+  readonly hostnqn: string;
+  /** As Connect brought it, in hexadecimal digits. */
+  readonly hostid: string;
+  readonly cntlid: number;
+}
+
+export interface IoCommandsOptions {
+  /** Absent where nobody needs to know: rows that do refuse to run. */
+  readonly host?: IoHost;
+  /**
+   * Has the control plane run a command that needs what only it knows. Must lead to exactly one `request.complete`;
+   * what it needs of the request it must take before it returns, or keep with `keepData`.
+   */
+  readonly forward?: (commands: IoCommands, entry: NamespaceEntry, request: Request) => void;
+}
+
+/**
+ * The I/O commands of one queue: checks, then the row of the command hands operations to the namespace's block device.
+ * Which rows there are depends on the namespace's command set. Runs in whichever thread owns the queue.
+ */
+export class IoCommands implements CommandSet {
+  readonly table: NamespaceTable;
+  readonly counters: Float64Array;
+  readonly options: IoCommandsOptions;
+  readonly #tasks: IoTask[] = [];
+
+  constructor(table: NamespaceTable, counters: IoCounters, options: IoCommandsOptions = {}) {
+    this.table = table;
+    this.counters = counters.words;
+    this.options = options;
+  }
+
+  closed(): void {}
+
+  admit(request: Request): number {
+    const status = this.#admit(request);
+    if (status !== 0) this.counters[Counter.errors]!++;
+    return status;
+  }
+
+  execute(request: Request): void {
+    const nsid = Sqe.nsid.get(request.sqeView, request.sqeBase);
+    // The table may have changed since `admit`, while the data of a write was on its way.
+    const entry = this.table.find(nsid);
+    if (entry === undefined) {
+      if (nsid === BROADCAST_NSID) return ANY_ROWS[request.opcode]!.executeAll!(this, request);
+      return this.fail(request, Status.InvalidNamespaceOrFormat | DNR);
+    }
+    const row = entry.commands[request.opcode];
+    const status = this.#check(row, entry, request);
+    if (status !== 0) return this.fail(request, status);
+    if (row === READ) return read(this, entry, request);
+    if (row === WRITE) return write(this, entry, request);
+    row!.execute(this, entry, request);
+  }
+
+  // ---------------------------------------------------------------- checks
+
+  #admit(request: Request): number {
+    if (request.fabrics) return Status.CommandSequenceError | DNR;
+    const nsid = Sqe.nsid.get(request.sqeView, request.sqeBase);
+    const entry = this.table.find(nsid);
+    if (entry === undefined) return this.#admitWithout(nsid, request);
+    const row = entry.commands[request.opcode];
+    const status = this.#check(row, entry, request);
+    if (status !== 0) return status;
+    if (row === READ || row === WRITE) return admitTransfer(this, entry, request);
+    if (row!.admit !== undefined) return row!.admit(this, entry, request);
+    request.dataLength = 0;
+    return 0;
+  }
+
+  /** A command whose nsid names no namespace that is here. */
+  #admitWithout(nsid: number, request: Request): number {
+    const row = ANY_ROWS[request.opcode];
+    if (row === undefined) return Status.InvalidOpcode | DNR;
+    if (nsid !== BROADCAST_NSID || row.executeAll === undefined) return Status.InvalidNamespaceOrFormat | DNR;
+    request.dataLength = 0;
+    return 0;
+  }
+
+  #check(row: IoCommand | undefined, entry: NamespaceEntry, request: Request): number {
+    if (row === undefined) return Status.InvalidOpcode | DNR;
+    if (entry.pathStatus !== 0) return entry.pathStatus;
+    if (entry.readOnly && row.access === Access.Write) return Status.NamespaceIsWriteProtected | DNR;
+    if (row === READ || row === WRITE) return checkRange(this, entry, request);
+    return row.check === undefined ? 0 : row.check(this, entry, request);
+  }
+
+  // ---------------------------------------------------------------- for the rows
+
+  /** The task of a request, ready for its first operation. */
+  task(request: Request, entry: NamespaceEntry, op: IoOp, offset: number, length: number): IoTask {
+    let task = this.#tasks[request.index];
+    if (task === undefined) {
+      task = new IoTask(this, request.dataMemory);
+      this.#tasks[request.index] = task;
+    }
+    assert(task.request === null, 'request is under way');
+    task.request = request;
+    task.entry = entry;
+    task.op = op;
+    task.offset = offset;
+    task.length = length;
+    task.fua = false;
+    task.deallocate = false;
+    task.result = IoResult.Ok;
+    task.steps = null;
+    task.step = 0;
+    task.dw0 = 0;
+    return task;
+  }
+
+  /** Starts the operation that the task describes. */
+  submit(task: IoTask): void {
+    if (task.entry!.device.submit(task)) this.operationDone(task);
+  }
+
+  /** Goes on with a command of several operations: with the first, or after WAIT. */
+  proceed(task: IoTask): void {
+    task.result = IoResult.Ok;
+    this.operationDone(task);
+  }
+
+  /** An operation has ended: the next one of the command, or its completion. */
+  operationDone(task: IoTask): void {
+    const { steps } = task;
+    for (;;) {
+      if (task.result !== IoResult.Ok) return this.#operationFailed(task);
+      if (steps === null) break;
+      const next = steps.next!(this, task, task.request!);
+      if (next === WAIT) return;
+      if (next !== SUBMIT) {
+        if (next === 0) break;
+        return this.#end(task, next);
+      }
+      // A command of several operations may outlive the namespace it began with.
+      if (this.table.find(task.entry!.nsid)?.device !== task.entry!.device) {
+        return this.#end(task, Status.NamespaceNotReady);
+      }
+      if (!task.entry!.device.submit(task)) return;
+    }
+    this.#end(task, 0);
+  }
+
+  /** Ends a command that has no task. */
+  complete(request: Request, dw0: number): void {
+    this.counters[Counter.otherCommands]!++;
+    request.complete(0, dw0);
+  }
+
+  /** Ends a command that has no task with a status other than 0. */
+  fail(request: Request, status: number): void {
+    this.counters[Counter.errors]!++;
+    request.complete(status);
+  }
+
+  #operationFailed(task: IoTask): void {
+    const { result } = task;
+    let status = STATUS_OF_RESULT[result]!;
+    if (result === IoResult.MediaError) {
+      this.counters[Counter.mediaErrors]!++;
+      if (task.op !== IoOp.Read) status = Status.WriteFault;
+    }
+    this.#end(task, status);
+  }
+
+  #end(task: IoTask, status: number): void {
+    const request = task.request!;
+    task.request = null;
+    task.flushes = null;
+    if (status !== 0) {
+      this.counters[Counter.errors]!++;
+      if (task.steps?.failed !== undefined) status = task.steps.failed(this, task, status);
+    } else this.#count(task);
+    request.complete(status, task.dw0);
+  }
+
+  #count(task: IoTask): void {
+    const { counters } = this;
+    if (task.steps !== null) counters[Counter.otherCommands]!++;
+    else if (task.op === IoOp.Write) {
+      counters[Counter.writeCommands]!++;
+      counters[Counter.writtenBytes]! += task.length;
+    } else if (task.op === IoOp.Read) {
+      counters[Counter.readCommands]!++;
+      counters[Counter.readBytes]! += task.length;
+    } else counters[Counter.otherCommands]!++;
+  }
+}

@@ -1,0 +1,38 @@
+import type { Memory } from '@nvbraid/base';
+import { type Io, IoOp, IoResult } from '@nvbraid/blockdev';
+import type { NamespaceEntry } from '../namespace-table.ts';
+import type { Request } from '../request.ts';
+import type { IoCommand } from './io-command.ts';
+import type { IoCommands } from './io-commands.ts';
+
+/** What a command needs while a device works on it: one object per request, used again. */
+export class IoTask implements Io {
+  op: IoOp = IoOp.Read;
+  offset = 0;
+  length = 0;
+  memory: Memory;
+  memoryOffset = 0;
+  fua = false;
+  deallocate = false;
+  result: IoResult = IoResult.Ok;
+  readonly commands: IoCommands;
+  request: Request | null = null;
+  entry: NamespaceEntry | null = null;
+  /** The row of a command that is more than one operation, null for the others. */
+  steps: IoCommand | null = null;
+  /** How far such a command has come, for its row to use. */
+  step = 0;
+  /** Dword 0 of the completion. */
+  dw0 = 0;
+  /** Namespaces of a broadcast Flush that are still to be flushed. */
+  flushes: NamespaceEntry[] | null = null;
+
+  constructor(commands: IoCommands, memory: Memory) {
+    this.commands = commands;
+    this.memory = memory;
+  }
+
+  done(): void {
+    this.commands.operationDone(this);
+  }
+}
