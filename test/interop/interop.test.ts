@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { connect } from 'nvbraid';
+import { TwoPorts } from './failover.ts';
 import { freePort, Guest } from './guest.ts';
 import { unsupported } from './image.ts';
 import { ServeProcess } from './serve.ts';
@@ -73,6 +74,25 @@ describe('a Linux kernel as host of nvbraid serve', { skip }, () => {
     await againstLinux('disk.sh', [image]);
     run('e2fsck', ['-fn', image]);
     assert.equal(run('debugfs', ['-R', 'cat /reply', image]), 'left by the guest\n');
+  });
+});
+
+describe('native multipath of a Linux kernel over two ports of a target', { skip }, () => {
+  test('fio verifies through ANA changes, a closed port, dropped connections and a namespace that changes', async () => {
+    const numbers = [await freePort(), await freePort()] as const;
+    const served = await TwoPorts.start(NQN, join(dir, 'failover.img'), numbers);
+    try {
+      const guest: Guest = new Guest('failover.sh', {
+        args: [String(numbers[0]), NQN, String(numbers[1])],
+        onLine: (line) => served.serve(guest, line),
+      });
+      const { status, lines, trouble } = await guest.finished;
+      const account = `${lines.join('\n')}\n${trouble}\nthe target said:\n${served.log.join('\n')}`;
+      assert.equal(status, 0, account);
+      assert.ok(lines.includes('ok - kernel log is clean'), account);
+    } finally {
+      await served.target.close();
+    }
   });
 });
 
