@@ -37,6 +37,7 @@ export const AsyncEventNotice = {
   ReachabilityGroupChange: 0x07,
   ReachabilityAssociationChange: 0x08,
   AllocatedNamespaceAttributeChanged: 0x09,
+  ZoneDescriptorChanged: 0xef,
   DiscoveryLogPageChange: 0xf0,
   HostDiscoveryLogPageChange: 0xf1,
 } as const;
@@ -70,6 +71,7 @@ export const ASYNC_EVENT_INFO_NAMES: Readonly<Record<number, Names>> = {
     7: 'Reachability Group Change',
     8: 'Reachability Association Change',
     9: 'Allocated Namespace Attribute Changed',
+    239: 'Zone Descriptor Changed',
     240: 'Discovery Log Page Change',
     241: 'Host Discovery Log Page Change',
   },

@@ -7,6 +7,8 @@ import { IdentifySqe } from './identify/identify-sqe.ts';
 import { GetLogPageSqe } from './log/get-log-page-sqe.ts';
 import { AdminOpcode, FabricsType, IoOpcode, opcodeName } from './opcodes.ts';
 import { RwSqe, Sqe } from './sqe.ts';
+import { ZoneAppendSqe } from './zns/zone-append.ts';
+import { ZoneManagementReceiveSqe, ZoneManagementSendSqe } from './zns/zone-management.ts';
 
 /** Which command set an opcode belongs to; the entry itself does not say. */
 export type QueueKind = 'admin' | 'io';
@@ -45,7 +47,16 @@ const IO: Readonly<Record<number, Describe>> = {
   [IoOpcode.Compare]: blocks,
   [IoOpcode.WriteZeroes]: blocks,
   [IoOpcode.Verify]: blocks,
-  [IoOpcode.ZoneAppend]: blocks,
+  [IoOpcode.ZoneAppend]: (view, base) => [
+    `zslba=${ZoneAppendSqe.zslba.get(view, base)}`,
+    count('nlb', ZoneAppendSqe.nlb.get(view, base)),
+    ...fieldsOf(ZoneAppendSqe, ['zslba', 'nlb'])(view, base),
+  ],
+  [IoOpcode.ZoneManagementSend]: fieldsOf(ZoneManagementSendSqe),
+  [IoOpcode.ZoneManagementReceive]: (view, base) => [
+    count('numd', ZoneManagementReceiveSqe.numd.get(view, base)),
+    ...fieldsOf(ZoneManagementReceiveSqe, ['numd'])(view, base),
+  ],
   [IoOpcode.Flush]: () => [],
   [IoOpcode.DatasetManagement]: (view, base) => [
     count('nr', DsmSqe.nr.get(view, base)),
