@@ -84,7 +84,8 @@ export class ConnectCommands implements CommandSet {
     if (data.cntlid !== CNTLID_DYNAMIC) return request.complete(INVALID_PARAMETERS, inData(ConnectData.cntlid));
     if (sqe.kato > MAX_KEEP_ALIVE_MS) return request.complete(INVALID_PARAMETERS, inSqe(ConnectSqe.kato));
     const table = subsystem?.controllers ?? this.#target.discoveryControllers;
-    const cntlid = this.#target.full || table.size >= table.limit ? 0 : table.allocate();
+    const full = this.#target.closed || this.#target.refusesController(data.hostnqn, table) !== null;
+    const cntlid = full ? 0 : table.allocate();
     if (cntlid === 0) return request.complete(FabricsStatus.ControllerBusy);
     const controller = new Controller(
       {
@@ -121,6 +122,7 @@ export class ConnectCommands implements CommandSet {
     if (!controller.takesIoQueues) return request.complete(Status.CommandSequenceError | DNR);
     if (sqe.qid > controller.ioQueuesGranted) return request.complete(INVALID_PARAMETERS, inSqe(ConnectSqe.qid));
     if (controller.hasIoQueue(sqe.qid)) return request.complete(Status.CommandSequenceError | DNR);
+    if (this.#target.hosts.refusesQueue(data.hostnqn) !== null) return request.complete(FabricsStatus.ControllerBusy);
     const hooks = this.#target.hooks;
     controller.addIoQueue(sqe.qid, this.#queue);
     this.#bind(sqe, hooks.ioCommands(this.#queue, controller, sqe.qid));

@@ -33,6 +33,12 @@ export class ControllerTable {
     return this.#controllers.values();
   }
 
+  /** What stands against another controller, or null. */
+  get full(): 'subsystemControllers' | 'cntlid' | null {
+    if (this.size >= this.limit) return 'subsystemControllers';
+    return this.size > this.max - this.min ? 'cntlid' : null;
+  }
+
   /** An identifier that is free, or 0 when there is none. */
   allocate(): number {
     const range = this.max - this.min + 1;

@@ -6,7 +6,7 @@ import { CONTROLLER_STATES, type ControllerEvent, type ControllerState } from '.
 import { ErrorLog } from './error-log.ts';
 import { FeatureValues } from './feature-values.ts';
 import type { GoneReason } from './hooks.ts';
-import { DISABLED_IDLE_MS, DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY } from './limits.ts';
+import { DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY } from './limits.ts';
 import type { Port } from './port.ts';
 import { ccFields, ccIsSupported, cstsValue } from './properties.ts';
 import type { CommandQueue } from './request.ts';
@@ -57,6 +57,7 @@ export class Controller {
   #state: ControllerState = CONTROLLER_STATES.initial;
   #cc = 0;
   #rdy = false;
+  #everEnabled = false;
   #keepAliveMs = 0;
   /** Tells the answer of an old flush from that of the present one. */
   #flushes = 0;
@@ -128,6 +129,7 @@ export class Controller {
     const supported = ccIsSupported(ccFields(this.#cc), this.kind.name === 'io');
     this.#go(supported ? 'enable' : 'refuse');
     this.#rdy = supported;
+    this.#everEnabled ||= supported;
     this.restartTimer();
   }
 
@@ -188,6 +190,7 @@ export class Controller {
 
   addIoQueue(qid: number, queue: CommandQueue): void {
     this.#ioQueues.set(qid, queue);
+    this.target.hosts.queueAdded(this);
   }
 
   /**
@@ -195,7 +198,9 @@ export class Controller {
    * identifier is free again.
    */
   ioQueueClosed(qid: number): void {
-    if (this.#ioQueues.delete(qid)) this.#finishDisable();
+    if (!this.#ioQueues.delete(qid)) return;
+    this.target.hosts.queueGone(this);
+    this.#finishDisable();
   }
 
   #closeIoQueues(): void {
@@ -206,6 +211,7 @@ export class Controller {
       } else {
         queue.close();
         this.#ioQueues.delete(qid);
+        this.target.hosts.queueGone(this);
       }
     }
   }
@@ -227,7 +233,9 @@ export class Controller {
   /** A Keep Alive command, or a change of state that starts the counting anew. */
   restartTimer(): void {
     const ms = this.#timeoutMs();
-    this.deadlineMs = ms === 0 ? NEVER : this.target.nowMs() + ms;
+    // The time for the first enable runs from the start: whatever a host says meanwhile, it cannot stay for ever.
+    const fromMs = this.#everEnabled ? this.target.nowMs() : this.createdMs;
+    this.deadlineMs = ms === 0 ? NEVER : fromMs + ms;
     this.target.deadlineSet(this.deadlineMs);
   }
 
@@ -242,7 +250,9 @@ export class Controller {
    */
   #timeoutMs(): number {
     if (this.#state === 'gone') return 0;
-    if (this.#state !== 'ready') return Math.max(DISABLED_IDLE_MS, this.#keepAliveMs);
+    const { enableTimeoutMs } = this.target.hosts.limits;
+    if (!this.#everEnabled) return enableTimeoutMs;
+    if (this.#state !== 'ready') return Math.max(enableTimeoutMs, this.#keepAliveMs);
     if (this.#keepAliveMs > 0) return this.#keepAliveMs;
     return this.kind.name === 'discovery' ? DISCOVERY_IDLE_MS : 0;
   }
@@ -251,7 +261,7 @@ export class Controller {
   tick(nowMs: number): void {
     if (nowMs < this.deadlineMs) return;
     const keepAlive = this.#state === 'ready' && this.#keepAliveMs > 0;
-    this.remove(keepAlive ? 'keep alive timeout' : 'idle timeout');
+    this.remove(keepAlive ? 'keep alive timeout' : this.#everEnabled ? 'idle timeout' : 'enable timeout');
   }
 
   // ---------------------------------------------------------------- what the host is told

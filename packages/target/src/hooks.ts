@@ -1,4 +1,5 @@
 import type { Controller } from './controller.ts';
+import type { HostHooks } from './host-table.ts';
 import type { CommandQueue, CommandSet } from './request.ts';
 import type { SubsystemSnapshot } from './snapshot.ts';
 import type { Subsystem } from './subsystem.ts';
@@ -8,6 +9,7 @@ export type GoneReason =
   | 'connection closed'
   | 'keep alive timeout'
   | 'idle timeout'
+  | 'enable timeout'
   | 'host not allowed'
   | 'port unlinked'
   | 'subsystem removed'
@@ -28,7 +30,7 @@ export interface IoTotals {
  * `tick` or a configuration call, and must not call back into the controller they were given before they return, with
  * the exception of the methods that their descriptions name.
  */
-export interface TargetHooks {
+export interface TargetHooks extends HostHooks {
   /**
    * The command set of an I/O queue that is just being connected, for the thread that accepted it. A runtime that moves
    * I/O queues to reactors makes the one that counts there.

@@ -16,6 +16,12 @@ export const MAX_ALLOWED_HOSTS = 1024;
 export const MAX_CONTROLLERS = 1024;
 /** Controllers of a target, discovery controllers included: what anybody who can reach a port can make us remember. */
 export const MAX_TARGET_CONTROLLERS = 4096;
+/** Hosts, by NQN, that have controllers at a time, unless the target is told another number. */
+export const MAX_HOSTS = 1024;
+/** Controllers of one host: a host with 32 paths to 16 subsystems has 512. */
+export const MAX_CONTROLLERS_PER_HOST = 1024;
+/** I/O queues of one host: 128 of each of 16 controllers. */
+export const MAX_QUEUES_PER_HOST = 2048;
 /** Smallest and largest identifier of a controller (Base 2.1, 6.3: FFF0h and up are reserved). */
 export const MIN_CNTLID = 1;
 export const MAX_CNTLID = 0xffef;

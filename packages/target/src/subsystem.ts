@@ -33,6 +33,8 @@ export interface SubsystemOptions {
   readonly cntlidMax?: number;
   /** I/O queues of one controller, 1 … MAX_IO_QUEUES. */
   readonly maxIoQueues?: number;
+  /** Controllers at a time, 1 … MAX_CONTROLLERS. */
+  readonly maxControllers?: number;
 }
 
 /** An NVM subsystem: namespaces, who may use them, and the controllers through which hosts do. */
@@ -67,7 +69,11 @@ export class Subsystem {
     if (!(Number.isInteger(min) && Number.isInteger(max) && min >= MIN_CNTLID && min <= max && max <= MAX_CNTLID)) {
       throw new NvbraidError('EINVAL', `cntlid range ${min} to ${max} is not within ${MIN_CNTLID} to ${MAX_CNTLID}`);
     }
-    this.controllers = new ControllerTable(min, max, MAX_CONTROLLERS);
+    const most = options.maxControllers ?? MAX_CONTROLLERS;
+    if (!(Number.isInteger(most) && most >= 1 && most <= MAX_CONTROLLERS)) {
+      throw new NvbraidError('EINVAL', `a subsystem has 1 to ${MAX_CONTROLLERS} controllers (maxControllers): ${most}`);
+    }
+    this.controllers = new ControllerTable(min, max, most);
     this.maxIoQueues = options.maxIoQueues ?? MAX_IO_QUEUES;
     if (!(Number.isInteger(this.maxIoQueues) && this.maxIoQueues >= 1 && this.maxIoQueues <= MAX_IO_QUEUES)) {
       throw new NvbraidError('EINVAL', `the number of I/O queues is 1 to ${MAX_IO_QUEUES}`);

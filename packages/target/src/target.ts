@@ -1,18 +1,12 @@
 import { assert, type Clock, NEVER, NvbraidError } from '@nvbraid/base';
 import { DISCOVERY_NQN } from '@nvbraid/wire';
 import { ConnectCommands } from './connect-commands.ts';
+import { CONTROL_LIMITS, type ControlLimits, type LimitName } from './control-limits.ts';
 import type { Controller, LocalAddress } from './controller.ts';
 import { ControllerTable } from './controller-table.ts';
 import type { GoneReason, TargetHooks } from './hooks.ts';
-import {
-  MAX_CNTLID,
-  MAX_CONTROLLERS,
-  MAX_LINKS,
-  MAX_PORTS,
-  MAX_SUBSYSTEMS,
-  MAX_TARGET_CONTROLLERS,
-  MIN_CNTLID,
-} from './limits.ts';
+import { HostTable } from './host-table.ts';
+import { MAX_CNTLID, MAX_CONTROLLERS, MAX_LINKS, MAX_PORTS, MAX_SUBSYSTEMS, MIN_CNTLID } from './limits.ts';
 import { checkNqn } from './nqn.ts';
 import { Port, type PortOptions } from './port.ts';
 import type { CommandQueue, CommandSet } from './request.ts';
@@ -25,6 +19,7 @@ import { Subsystem, type SubsystemOptions } from './subsystem.ts';
  */
 export class Target {
   readonly hooks: TargetHooks;
+  readonly hosts: HostTable;
   /** Controllers of the discovery subsystem. */
   readonly discoveryControllers = new ControllerTable(MIN_CNTLID, MAX_CNTLID, MAX_CONTROLLERS);
   readonly startedMs: number;
@@ -39,9 +34,10 @@ export class Target {
   #deadlineMs = NEVER;
   #closed = false;
 
-  constructor(clock: Clock, hooks: TargetHooks) {
+  constructor(clock: Clock, hooks: TargetHooks, limits: Partial<ControlLimits> = {}) {
     this.#clock = clock;
     this.hooks = hooks;
+    this.hosts = new HostTable({ ...CONTROL_LIMITS, ...limits }, hooks);
     this.startedMs = clock.nowMs();
   }
 
@@ -190,15 +186,25 @@ export class Target {
     return new ConnectCommands(this, queue, port, local);
   }
 
-  /** True when no further controller is to be made. */
-  get full(): boolean {
-    return this.#closed || this.#controllers >= MAX_TARGET_CONTROLLERS;
+  /** Nobody is let in any more. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** What stands against another controller of the host in a table, or null. */
+  refusesController(hostnqn: string, table: ControllerTable): LimitName | null {
+    const limit = this.hosts.refusesController(hostnqn);
+    if (limit !== null) return limit;
+    const met = this.#controllers >= this.hosts.limits.controllers ? 'controllers' : table.full;
+    if (met !== null) this.hosts.tellMet(hostnqn, met);
+    return met;
   }
 
   /** Called by Connect with a controller that is bound to its admin queue. */
   controllerCreated(controller: Controller): void {
     this.#tableOf(controller).add(controller);
     this.#controllers++;
+    this.hosts.controllerCreated(controller);
     this.hooks.controllerCreated?.(controller);
   }
 
@@ -207,6 +213,7 @@ export class Target {
     this.#tableOf(controller).delete(controller);
     this.#controllers--;
     assert(this.#controllers >= 0, 'more controllers gone than created');
+    this.hosts.controllerGone(controller);
   }
 
   #tableOf(controller: Controller): ControllerTable {

@@ -286,15 +286,30 @@ test('Keep Alive does not count before CC.EN, nor after CC.SHN', () => {
   assert.equal(controller.state, 'shutdown-complete');
 });
 
-test('a host that connects and then does nothing is gone after two minutes', () => {
+test('a host that connects and does not enable its controller is gone after two minutes, whatever it says', () => {
   const rig = new Rig();
-  const { queue, controller } = rig.connect();
+  const { queue, controller } = rig.connect({ sqe: { kato: 1_000_000 } });
+  rig.advance(100_000);
+  queue.propertyGet(Property.CSTS);
+  queue.admin(AdminOpcode.KeepAlive);
+  queue.setCc(0);
+  rig.advance(19_999);
+  assert.equal(controller.state, 'disabled');
+  rig.advance(1);
+  assert.equal(controller.state, 'gone');
+  assert.deepEqual(rig.log.slice(-1), ['controllerGone 1 enable timeout']);
+});
+
+test('a controller that has been enabled may idle disabled for two minutes after the last command', () => {
+  const rig = new Rig();
+  const { queue, controller } = rig.ready();
+  rig.advance(1_000_000);
+  queue.setCc(0);
   rig.advance(100_000);
   queue.propertyGet(Property.CSTS);
   rig.advance(119_999);
   assert.equal(controller.state, 'disabled');
   rig.advance(1);
-  assert.equal(controller.state, 'gone');
   assert.deepEqual(rig.log.slice(-1), ['controllerGone 1 idle timeout']);
 });
 

@@ -14,7 +14,16 @@ import {
   PropertySqe,
   Sqe,
 } from '@nvbraid/wire';
-import type { CommandQueue, CommandSet, Controller, Port, Request, Subsystem, TargetHooks } from '../src/index.ts';
+import type {
+  CommandQueue,
+  CommandSet,
+  ControlLimits,
+  Controller,
+  Port,
+  Request,
+  Subsystem,
+  TargetHooks,
+} from '../src/index.ts';
 import { Target } from '../src/index.ts';
 
 /** A request that remembers how it ended, and fails the test when it ends twice. */
@@ -243,6 +252,8 @@ export class IdleCommands implements CommandSet {
 export class Rig {
   readonly clock = new FakeClock(1_000_000);
   readonly log: string[] = [];
+  /** The hooks about hosts. */
+  readonly hostLog: string[] = [];
   readonly hooks: TargetHooks;
   readonly target: Target;
   readonly port: Port;
@@ -253,7 +264,7 @@ export class Rig {
   readonly heldCloses: (() => void)[] = [];
   readonly heldFlushes: (() => void)[] = [];
 
-  constructor() {
+  constructor(limits: Partial<ControlLimits> = {}) {
     this.hooks = {
       ioCommands: () => new IdleCommands(),
       queueBound: (_queue, controller, qid) => this.log.push(`queueBound ${controller.cntlid}/${qid}`),
@@ -273,9 +284,12 @@ export class Rig {
       },
       controllerCreated: (controller) => this.log.push(`controllerCreated ${controller.cntlid}`),
       controllerGone: (controller, reason) => this.log.push(`controllerGone ${controller.cntlid} ${reason}`),
+      hostCreated: ({ hostnqn }) => this.hostLog.push(`hostCreated ${hostnqn}`),
+      hostGone: ({ hostnqn }) => this.hostLog.push(`hostGone ${hostnqn}`),
+      limitMet: (hostnqn, limit) => this.hostLog.push(`limitMet ${limit} ${hostnqn}`),
       namespacesChanged: (subsystem) => this.log.push(`namespacesChanged ${subsystem.version}`),
     };
-    this.target = new Target(this.clock, this.hooks);
+    this.target = new Target(this.clock, this.hooks, limits);
     this.port = this.target.addPort({ trtype: 'tcp', adrfam: 'ipv4', traddr: '127.0.0.1', trsvcid: '4420' });
     this.subsystem = this.target.addSubsystem({ nqn: NQN, serial: 'S123', model: 'nvbraid test', firmware: '1.0' });
     this.subsystem.addNamespace({ nsid: 1, device: 'device 1', blockSize: 4096, blockCount: 1000 });
