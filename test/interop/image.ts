@@ -47,7 +47,7 @@ const SEABIOS = '/usr/share/seabios/bios-256k.bin';
 /** base-files comes first: it brings the links /bin, /lib and /sbin that others rely on. */
 const USERLAND = [
   ...['base-files', 'base-passwd', 'bash', 'coreutils', 'util-linux', 'mount', 'grep', 'sed', 'mawk', 'diffutils'],
-  ...['kmod', 'iproute2', 'e2fsprogs', 'nvme-cli', 'fio', 'jq', 'busybox-static', 'linux-image-amd64'],
+  ...['kmod', 'iproute2', 'e2fsprogs', 'nftables', 'nvme-cli', 'fio', 'jq', 'busybox-static', 'linux-image-amd64'],
 ];
 
 /** Needed to reach the disk; the rest is loaded from it. ext4 asks for crc32c by name, which no dependency tells. */

@@ -41,7 +41,7 @@ for policy in numa round-robin; do
 done
 
 fio --name=through --filename="$D" --direct=1 --ioengine=libaio --iodepth=4 --rw=randwrite --bsrange=4k-64k --blockalign=4k \
-  --size=24M --time_based=1 --runtime="${RUNTIME:-60}" --rate_iops=30 --verify=crc32c --verify_backlog=64 --verify_fatal=1 \
+  --size=24M --time_based=1 --runtime="${RUNTIME:-100}" --rate_iops=30 --verify=crc32c --verify_backlog=64 --verify_fatal=1 \
   --output-format=terse > /tmp/fio.out 2>&1 &
 fio=$!
 writes() { awk '{ print $5 }' "/sys/block/${D#/dev/}/stat"; }
@@ -77,6 +77,18 @@ step "path $PORT is seen as lost" soon 40 state_on "$PORT" connecting
 going_on "one port closed"
 ask open 1
 step "path $PORT is live again" soon 40 state_on "$PORT" live
+silence() {
+  nft add table ip silence
+  nft add chain ip silence out '{ type filter hook output priority 0; }'
+  nft add chain ip silence in '{ type filter hook input priority 0; }'
+  nft add rule ip silence out ip daddr 10.0.2.2 tcp dport "$1" drop
+  nft add rule ip silence in ip saddr 10.0.2.2 tcp sport "$1" drop
+}
+step "packets of path $PORT are dropped without a word" silence "$PORT"
+step "path $PORT is seen as lost" soon 60 state_on "$PORT" connecting
+going_on "one path silent"
+step "packets pass again" nft delete table ip silence
+step "path $PORT is live again" soon 60 state_on "$PORT" live
 ask drop 2
 step "path $SECOND is live again" soon 40 state_on "$SECOND" live
 going_on "after dropped connections"
