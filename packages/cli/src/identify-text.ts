@@ -69,6 +69,7 @@ export function viewOf(page: Uint8Array): DataView {
 // biome-ignore lint/suspicious/noExplicitAny: a field of any type
 function fieldText(field: Field<any>, value: unknown): string {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (typeof value === 'bigint') return field.format(value);
   if (typeof value === 'number') {
     // A field that is shown in hex says so by how it formats a number that has no name.
     const hex = field.format(value).startsWith('0x') || field.format(2 ** field.width - 1).startsWith('0x');

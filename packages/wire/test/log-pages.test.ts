@@ -7,8 +7,10 @@ import {
   AnaState,
   anaLog,
   anaLogSize,
+  Ccrs,
   changedNamespaces,
   controllerList,
+  crossControllerResetLog,
   type DiscoveryEntry,
   discoveryLog,
   effectsLog,
@@ -18,11 +20,13 @@ import {
   IoOpcode,
   Lid,
   lbaFormatIndex,
+  NO_ALTERNATE_CONTROLLER,
   namespaceDescriptors,
   namespaceList,
   parseAnaLog,
   parseChangedNamespaces,
   parseControllerList,
+  parseCrossControllerResetLog,
   parseDiscoveryLog,
   parseEffectsLog,
   parseFeatureEffects,
@@ -201,4 +205,24 @@ test('the index of the LBA format has its high bits apart', () => {
   assert.equal(lbaFormatIndex(0x03), 3);
   assert.equal(lbaFormatIndex(0x13), 3, 'bit 4 is about metadata');
   assert.equal(lbaFormatIndex(0x6f), 63);
+});
+
+test('cross-controller resets: the page as it lies in memory, and what is no page', () => {
+  const page = crossControllerResetLog([
+    { icid: 0x1234, ciu: 0x56, acid: NO_ALTERNATE_CONTROLLER, ccrs: Ccrs.InProgress, validated: 1, initiated: 1 },
+    { icid: 7, ciu: 1, acid: 9, ccrs: Ccrs.Failed, validated: 1 },
+  ]);
+  assert.deepEqual(page, hex('02 00 00*6 34 12 56 00 ff ff 00 03 07 00 01 00 09 00 02 01'));
+  const read = parseCrossControllerResetLog(page);
+  assert.ok(read.ok);
+  assert.deepEqual(
+    read.value.map(({ icid, ciu, ccrs }) => [icid, ciu, ccrs]),
+    [
+      [0x1234, 0x56, 0],
+      [7, 1, 2],
+    ],
+  );
+  assert.match(reasonOf(parseCrossControllerResetLog(page.subarray(0, 23))), /outside/);
+  assert.match(reasonOf(parseCrossControllerResetLog(page.subarray(0, 7))), /shorter/);
+  assert.match(reasonOf(parseCrossControllerResetLog(hex('00 02 00*4094'))), /512 entries/);
 });

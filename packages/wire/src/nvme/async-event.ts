@@ -40,6 +40,7 @@ export const AsyncEventNotice = {
   ZoneDescriptorChanged: 0xef,
   DiscoveryLogPageChange: 0xf0,
   HostDiscoveryLogPageChange: 0xf1,
+  CrossControllerResetCompleted: 0xf4,
 } as const;
 
 /** Asynchronous event information of type I/O command specific status. */
@@ -74,6 +75,7 @@ export const ASYNC_EVENT_INFO_NAMES: Readonly<Record<number, Names>> = {
     239: 'Zone Descriptor Changed',
     240: 'Discovery Log Page Change',
     241: 'Host Discovery Log Page Change',
+    244: 'Cross-Controller Reset Completed',
   },
   3: { 0: 'Normal NVM Subsystem Shutdown', 1: 'Temperature Threshold Hysteresis Recovery' },
   6: {
@@ -124,6 +126,7 @@ export const AsyncEventBit = {
   ReachabilityAssociation: 0x2_0000,
   ReachabilityGroup: 0x4_0000,
   AllocatedNamespaceAttribute: 0x8_0000,
+  CrossControllerReset: 0x10_0000,
   ZoneDescriptor: 0x800_0000,
   DiscoveryLog: 0x8000_0000,
 } as const;

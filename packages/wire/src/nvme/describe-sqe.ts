@@ -1,6 +1,7 @@
 import { ConnectSqe, FabricsSqe, PropertySqe } from '../fabrics/commands.ts';
 import type { LayoutMethods } from '../layout.ts';
 import { AbortSqe } from './abort.ts';
+import { CrossControllerResetSqe } from './cross-controller-reset.ts';
 import { DsmSqe } from './dsm.ts';
 import { FeaturesSqe } from './features/features-sqe.ts';
 import { IdentifySqe } from './identify/identify-sqe.ts';
@@ -81,6 +82,7 @@ const ADMIN: Readonly<Record<number, Describe>> = {
   [AdminOpcode.SetFeatures]: fieldsOf(FeaturesSqe),
   [AdminOpcode.GetFeatures]: fieldsOf(FeaturesSqe),
   [AdminOpcode.AsyncEventRequest]: () => [],
+  [AdminOpcode.CrossControllerReset]: fieldsOf(CrossControllerResetSqe),
   [AdminOpcode.KeepAlive]: () => [],
 };
 

@@ -3,6 +3,7 @@ import {
   AsyncEventRequestSqe,
   ConnectSqe,
   Cqe,
+  CrossControllerResetSqe,
   DsmSqe,
   FeaturesSqe,
   GetLogPageSqe,
@@ -214,6 +215,14 @@ export const SQE_VECTORS: readonly EntryVector[] = [
     bytes: hex('0c 40 0c 00  00*60'),
     values: { opc: 12, psdt: 1, cid: 12 },
     text: 'cid=12 Asynchronous Event Request',
+  },
+  {
+    name: 'Cross-Controller Reset',
+    layout: CrossControllerResetSqe,
+    queue: 'admin',
+    bytes: hex('38 40 05 00  00*36  34 12 07 00  00*4  88 77 66 55 44 33 22 f1  00*8'),
+    values: { opc: 0x38, psdt: 1, cid: 5, icid: 0x1234, ciu: 7, cirn: 0xf122334455667788n },
+    text: 'cid=5 Cross-Controller Reset icid=4660 ciu=7 cirn=0xf122334455667788',
   },
   {
     name: 'Keep Alive',

@@ -9,6 +9,7 @@ import {
   u8,
   u16,
   u32,
+  u64big,
   u128,
   type ValueOf,
 } from '../../layout.ts';
@@ -56,6 +57,10 @@ export const IdentifyController = layout('IdentifyController', 4096, {
   crdt2: u16(130),
   crdt3: u16(132),
   crcap: u8(134, { hex: true }),
+  /** Controller instance uniquifier: not 0, another one each time that CSTS.RDY rises (Base 2.3). */
+  ciu: u8(135, { hex: true }),
+  /** Controller instance random number, made anew each time that CSTS.RDY rises (Base 2.3). */
+  cirn: u64big(136),
   nvmsr: u8(253, { hex: true }),
   vwci: u8(254, { hex: true }),
   mec: u8(255, { hex: true }),
@@ -166,6 +171,8 @@ export const IdentifyController = layout('IdentifyController', 4096, {
   ofcs: u16(1804, { hex: true }),
   /** Discovery controller type: 1 direct, 2 central. */
   dctype: u8(1806),
+  /** Cross-Controller Resets that may be in progress at a time (Base 2.3). */
+  ccrl: u8(1807),
   psd: array(2048, 32, PowerState),
   vs: bytes(3072, 1024),
 });

@@ -24,6 +24,7 @@ export const Lid = {
   FeatureIdentifiersEffects: 0x12,
   NvmeMiEffects: 0x13,
   BootPartition: 0x15,
+  CrossControllerReset: 0x1e,
   Discovery: 0x70,
   HostDiscovery: 0x71,
   Reservation: 0x80,
