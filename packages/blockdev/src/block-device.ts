@@ -36,6 +36,12 @@ export interface Io {
   /** For WriteZeroes: the device may also give the space back. */
   deallocate: boolean;
   result: IoResult;
+  /**
+   * True once the association that sent the operation is over: what has not been given to the medium by now must not be
+   * given to it any more, since the host may have sent its data again by another way. A device that lets operations
+   * wait, or does them in steps, looks at it before each step, and ends the operation with Failed. Absent: never.
+   */
+  readonly revoked?: boolean;
   /** Called with the object itself, in the thread that submitted, when `submit` answered false. */
   done(io: Io): void;
 }

@@ -24,6 +24,7 @@ export class IoRequest implements Io {
   fua = false;
   deallocate = false;
   result: IoResult = IoResult.Ok;
+  revoked = false;
   /** Called by `done`, which means: only when `submit` answered false. */
   onDone: (io: this) => void = () => {};
 

@@ -78,7 +78,7 @@ export class ZeroLine {
     const io = task.io!;
     const length = Math.min(io.length - task.at, this.#sliceBytes);
     this.#left -= length;
-    const result = owner.zero(io, task.at, length);
+    const result = io.revoked === true ? IoResult.Failed : owner.zero(io, task.at, length);
     task.at += length;
     if (result === IoResult.Ok && task.at < io.length) {
       this.#waiting.push(task);

@@ -127,6 +127,7 @@ export class FileDevice implements BlockDevice {
 
   /** @param task null for an operation that has not been in line or on the pool */
   #start(io: Io, task: Task | null): Start {
+    if (task !== null && io.revoked === true) return this.#over(io, IoResult.Failed);
     switch (io.op) {
       case IoOp.Read:
         return this.#startRead(io, task);
@@ -223,7 +224,7 @@ export class FileDevice implements BlockDevice {
     t.stepAt = 0;
     t.written = !this.#canZero[mode];
     this.#toPool(t);
-    if (!t.written) this.#calls.zeroLater(this.#fd, mode, io.offset + at, step, t.done);
+    if (!t.written) this.#calls.zeroLater(this.#fd, mode, io.offset + at, step, t.done, io);
     else this.#writeZeroesLater(t);
     return Start.Later;
   }
@@ -313,7 +314,9 @@ export class FileDevice implements BlockDevice {
       return;
     }
     this.#fromPool(t, io.offset + t.at, t.step);
-    if (count < 0 && !t.written && cannotZero(count)) {
+    if (count < 0 && io.revoked === true) {
+      this.#endTask(t, IoResult.Failed);
+    } else if (count < 0 && !t.written && cannotZero(count)) {
       this.#canZero[mode] = false;
       this.#restart(t);
     } else if (count < 0 || (t.written && count === 0)) {

@@ -1,6 +1,7 @@
 import { Memory, Ring } from '@nvbraid/base';
+import type { Io } from '../block-device.ts';
 import { MAX_FALLOCATES } from '../limits.ts';
-import { type Done, EOPNOTSUPP, type FileCalls, ZeroMode } from './file-calls.ts';
+import { type Done, ECANCELED, EOPNOTSUPP, type FileCalls, ZeroMode } from './file-calls.ts';
 import { addressOf, type Libc } from './native.ts';
 import { nodeCalls } from './node-calls.ts';
 
@@ -36,8 +37,8 @@ export function nativeCalls(library: Libc): FileCalls {
     writeLater: nodeCalls.writeLater,
     syncLater: nodeCalls.syncLater,
 
-    zeroLater(fd, mode, position, length, done) {
-      queue.add({ fd, mode: zeroFlags(mode), position, length, done });
+    zeroLater(fd, mode, position, length, done, io) {
+      queue.add({ fd, mode: zeroFlags(mode), position, length, done, io });
     },
   };
 }
@@ -52,6 +53,7 @@ interface Fallocate {
   position: number;
   length: number;
   done: Done;
+  io: Io;
 }
 
 /** fallocate on the thread pool, few at a time: the pool is small and reads wait for it too. */
@@ -70,8 +72,13 @@ class FallocateQueue {
   }
 
   #next(): void {
-    const call = this.#waiting.shift();
+    let call = this.#waiting.shift();
+    for (; call?.io.revoked === true; call = this.#waiting.shift()) call.done({ errno: ECANCELED });
     if (call === undefined) return;
+    this.#run(call);
+  }
+
+  #run(call: Fallocate): void {
     this.#running++;
     const { fd, mode, position, length, done } = call;
     this.#library.fallocate.async(fd, mode, position, length, (error, result) => {

@@ -65,14 +65,21 @@ export class LowerIo implements Io {
   deallocate = false;
   result: IoResult = IoResult.Ok;
   readonly #ended: (io: LowerIo) => void;
+  #upper: Io | null = null;
 
   /** @param ended called when the lower device is done, whether in `submit` or later */
   constructor(ended: (io: LowerIo) => void) {
     this.#ended = ended;
   }
 
+  /** As the operation in whose place this one goes. */
+  get revoked(): boolean {
+    return this.#upper?.revoked === true;
+  }
+
   /** The same operation as the caller's. */
   copy(io: Io): this {
+    this.#upper = io;
     this.op = io.op;
     this.offset = io.offset;
     this.length = io.length;
@@ -84,6 +91,7 @@ export class LowerIo implements Io {
   }
 
   flush(): this {
+    this.#upper = null;
     this.op = IoOp.Flush;
     this.offset = 0;
     this.length = 0;

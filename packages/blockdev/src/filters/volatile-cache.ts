@@ -149,12 +149,15 @@ export class VolatileCache extends Filter {
       const io = this.#jobs.shift();
       if (io === undefined) break;
       this.#job = io;
-      if (io.op === IoOp.Flush) {
+      if (io.revoked === true) {
+        this.#endJob(IoResult.Failed);
+      } else if (io.op === IoOp.Flush) {
         this.#writeBack(this.#dirty(), (result) => this.#flushLower(result));
       } else if (io.op === IoOp.Write && !io.fua) {
         this.#writeBack(this.#dirty(), (result) => {
-          if (result === IoResult.Ok && !this.#crashing) this.#put(io);
-          this.#endJob(result);
+          const revoked = io.revoked === true;
+          if (result === IoResult.Ok && !this.#crashing && !revoked) this.#put(io);
+          this.#endJob(revoked ? IoResult.Failed : result);
         });
       } else {
         this.#passOn(io);

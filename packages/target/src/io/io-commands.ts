@@ -48,6 +48,8 @@ export class IoCommands implements CommandSet {
   readonly table: NamespaceTable;
   readonly counters: Float64Array;
   readonly options: IoCommandsOptions;
+  /** The queue is gone: what its commands would still do might come after the host has done it by another way. */
+  fenced = false;
   readonly #tasks: IoTask[] = [];
 
   constructor(table: NamespaceTable, counters: IoCounters, options: IoCommandsOptions = {}) {
@@ -56,7 +58,10 @@ export class IoCommands implements CommandSet {
     this.options = options;
   }
 
-  closed(): void {}
+  /** Nothing is given to a device any more: what is under way ends before its next step. */
+  closed(): void {
+    this.fenced = true;
+  }
 
   admit(request: Request): number {
     const status = this.#admit(request);
@@ -139,6 +144,7 @@ export class IoCommands implements CommandSet {
 
   /** Starts the operation that the task describes. */
   submit(task: IoTask): void {
+    if (this.fenced) return this.#end(task, Status.SqDeletionAbort);
     if (task.entry!.device.submit(task)) this.operationDone(task);
   }
 
@@ -154,6 +160,7 @@ export class IoCommands implements CommandSet {
     for (;;) {
       if (task.result !== IoResult.Ok) return this.#operationFailed(task);
       if (steps === null) break;
+      if (this.fenced) return this.#end(task, Status.SqDeletionAbort);
       const next = steps.next!(this, task, task.request!);
       if (next === WAIT) return;
       if (next !== SUBMIT) {

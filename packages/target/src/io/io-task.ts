@@ -32,6 +32,11 @@ export class IoTask implements Io {
     this.memory = memory;
   }
 
+  /** The queue that sent the command is gone. */
+  get revoked(): boolean {
+    return this.commands.fenced;
+  }
+
   done(): void {
     this.commands.operationDone(this);
   }
