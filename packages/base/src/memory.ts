@@ -49,6 +49,19 @@ export function copyBytes(from: Memory, fromOffset: number, to: Memory, toOffset
   }
 }
 
+/** Whether two ranges hold the same bytes. Makes views: not for every command. */
+export function equalBytes(a: Memory, aOffset: number, b: Memory, bOffset: number, length: number): boolean {
+  const left = a.bytes.subarray(aOffset, aOffset + length);
+  const right = b.bytes.subarray(bOffset, bOffset + length);
+  if (nativeCompare !== undefined) return nativeCompare(left, right) === 0;
+  for (let i = 0; i < length; i++) if (left[i] !== right[i]) return false;
+  return true;
+}
+
+const nativeCompare: ((a: Uint8Array, b: Uint8Array) => number) | undefined = (
+  globalThis as { Buffer?: { compare(a: Uint8Array, b: Uint8Array): number } }
+).Buffer?.compare;
+
 const SMALL_COPY = 64;
 /** Node cuts the offset of the source to 32 bits and then copies nothing. */
 const NATIVE_COPY_LIMIT = 2 ** 32;

@@ -1,7 +1,15 @@
 import type { Memory } from '@nvbraid/base';
 
 /** The operations of a block device. */
-export const IoOp = { Read: 0, Write: 1, Flush: 2, WriteZeroes: 3, Deallocate: 4 } as const;
+export const IoOp = {
+  Read: 0,
+  Write: 1,
+  Flush: 2,
+  WriteZeroes: 3,
+  Deallocate: 4,
+  /** Writes `memory` if the blocks hold what lies in `compare`, as one step towards everything else; else Miscompare. */
+  CompareAndWrite: 5,
+} as const;
 export type IoOp = (typeof IoOp)[keyof typeof IoOp];
 
 /** How an operation ended. Not NVMe words: the target maps them to a status. */
@@ -15,6 +23,10 @@ export const IoResult = {
   NotSupported: 5,
   /** Anything else; the cause is logged by the device. */
   Failed: 6,
+  /** CompareAndWrite: the blocks hold something else. */
+  Miscompare: 7,
+  /** CompareAndWrite: the blocks cannot be read. */
+  Unreadable: 8,
 } as const;
 export type IoResult = (typeof IoResult)[keyof typeof IoResult];
 
@@ -35,6 +47,9 @@ export interface Io {
   fua: boolean;
   /** For WriteZeroes: the device may also give the space back. */
   deallocate: boolean;
+  /** CompareAndWrite: `length` bytes at `compareOffset` that the blocks must hold. Left alone as `memory` is. */
+  compare?: Memory;
+  compareOffset?: number;
   result: IoResult;
   /**
    * True once the association that sent the operation is over: what has not been given to the medium by now must not be
@@ -59,6 +74,8 @@ export interface BlockDevice {
   readonly volatileWriteCache: boolean;
   /** True when Deallocate gives space back. */
   readonly thin: boolean;
+  /** True when it knows CompareAndWrite, for up to MAX_COMPARE_BYTES; where absent or false it answers NotSupported. */
+  readonly compareAndWrite?: boolean;
   /**
    * The whole device as memory, when a read may be answered by sending these bytes without a copy: no other thread
    * writes to them, and this one only in `submit` and, for zeroing under way, in later turns of its event loop. Null
@@ -95,6 +112,8 @@ export interface PreparedDevice extends DeviceSpec {
   readonly readOnly: boolean;
   readonly volatileWriteCache: boolean;
   readonly thin: boolean;
+  /** See BlockDevice. */
+  readonly compareAndWrite?: boolean;
 }
 
 /**

@@ -34,8 +34,9 @@ function row<S extends DeviceSpec, P extends PreparedDevice & S>(kind: {
 /** A filter takes the geometry of the device below and opens and closes together with it. */
 function filterRow(filter: FilterKind): Kind {
   const prepared = (spec: FilterSpec, lower: PreparedDevice): PreparedFilter => {
-    const { blockSize, blockCount, readOnly, volatileWriteCache, thin } = lower;
-    return { ...spec, blockSize, blockCount, readOnly, volatileWriteCache, thin, ...filter.changes, lower };
+    const { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite = false } = lower;
+    const geometry = { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite };
+    return { ...spec, ...geometry, ...filter.changes, lower };
   };
   return row<FilterSpec, PreparedFilter>({
     prepareNow(spec) {

@@ -6,5 +6,6 @@ export * from './file/state-path.ts';
 export { Filter, type FilterKind, type FilterSpec, LowerIo, type PreparedFilter } from './filters/filter.ts';
 export { type CrashOptions, VolatileCache, type VolatileCacheSpec, volatileCache } from './filters/volatile-cache.ts';
 export * from './io.ts';
+export { MAX_COMPARE_BYTES } from './limits.ts';
 export { type MemoryDeviceSpec, memoryDevice } from './memory-device.ts';
 export { type NullDeviceSpec, nullDevice } from './null-device.ts';

@@ -12,6 +12,9 @@ export interface IoArguments {
   memoryOffset?: number;
   fua?: boolean;
   deallocate?: boolean;
+  /** CompareAndWrite: what the blocks must hold. */
+  compare?: Memory | Uint8Array;
+  compareOffset?: number;
 }
 
 /** An Io for tests and simple users. One object serves one operation at a time. */
@@ -23,6 +26,8 @@ export class IoRequest implements Io {
   memoryOffset = 0;
   fua = false;
   deallocate = false;
+  compare = NOTHING;
+  compareOffset = 0;
   result: IoResult = IoResult.Ok;
   revoked = false;
   /** Called by `done`, which means: only when `submit` answered false. */
@@ -37,6 +42,9 @@ export class IoRequest implements Io {
     this.length = options.length ?? this.memory.length - memoryOffset;
     this.fua = options.fua ?? false;
     this.deallocate = options.deallocate ?? false;
+    const { compare = NOTHING } = options;
+    this.compare = compare instanceof Memory ? compare : Memory.over(compare);
+    this.compareOffset = options.compareOffset ?? 0;
     return this;
   }
 

@@ -10,6 +10,9 @@ export const MAX_DEVICE_BYTES = Number.MAX_SAFE_INTEGER;
 /** Longest Read or Write in bytes; the target's MDTS is far below. Zeroing has no such bound: it runs in pieces. */
 export const MAX_TRANSFER_BYTES = 64 * 1024 * 1024;
 
+/** Longest CompareAndWrite in bytes: a block of any size. */
+export const MAX_COMPARE_BYTES = MAX_BLOCK_SIZE;
+
 /** A stripe lock covers this many bytes, or one block if blocks are larger: the size of a page. */
 export const STRIPE_BYTES = 4096;
 /** Most words in a table of stripe locks (256 KiB); devices of more stripes share words. A power of two. */

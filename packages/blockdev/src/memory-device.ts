@@ -1,4 +1,4 @@
-import { copyBytes, Memory, NvbraidError } from '@nvbraid/base';
+import { copyBytes, equalBytes, Memory, NvbraidError } from '@nvbraid/base';
 import {
   type BackgroundWork,
   type BlockDevice,
@@ -10,7 +10,7 @@ import {
   type PreparedDevice,
 } from './block-device.ts';
 import { checkGeometry } from './geometry.ts';
-import { LOCK_SLEEPS, LOCK_SPINS, OPTIMISTIC_READS, SHARED_READ_BYTES } from './limits.ts';
+import { LOCK_SLEEPS, LOCK_SPINS, MAX_COMPARE_BYTES, OPTIMISTIC_READS, SHARED_READ_BYTES } from './limits.ts';
 import { BUSY, StripeLocks } from './stripe-locks.ts';
 import { type ZeroLine, type ZeroLineOwner, zeroLine } from './zero-line.ts';
 
@@ -53,6 +53,7 @@ export function prepareMemory(spec: MemoryDeviceSpec): PreparedMemoryDevice {
     readOnly: false,
     volatileWriteCache: false,
     thin: false,
+    compareAndWrite: true,
   };
 }
 
@@ -63,6 +64,7 @@ export class MemoryDevice implements BlockDevice, ZeroLineOwner {
   readonly readOnly = false;
   readonly volatileWriteCache = false;
   readonly thin = false;
+  readonly compareAndWrite = true;
   readonly memory: Memory | null;
   readonly #memory: Memory;
   /** Null when this thread is alone: then operations follow each other anyway. */
@@ -107,6 +109,9 @@ export class MemoryDevice implements BlockDevice, ZeroLineOwner {
         }
         this.#store(io, 0, io.length);
         break;
+      case IoOp.CompareAndWrite:
+        io.result = this.#compareAndWrite(io, locks);
+        return true;
       case IoOp.WriteZeroes:
       case IoOp.Deallocate:
         if (!this.#line.take(io.length)) {
@@ -143,6 +148,16 @@ export class MemoryDevice implements BlockDevice, ZeroLineOwner {
     this.#background?.finished();
     io.done(io);
     if (this.#zeroing === 0) this.#idle?.();
+  }
+
+  /** Takes all stripes of the range together: between the look and the write nobody changes it. */
+  #compareAndWrite(io: Io, locks: StripeLocks | null): IoResult {
+    if (io.length > MAX_COMPARE_BYTES) return IoResult.NotSupported;
+    if (locks !== null && !lockPatiently(locks, io.offset, io.length)) return IoResult.Failed;
+    const same = equalBytes(this.#memory, io.offset, io.compare!, io.compareOffset!, io.length);
+    if (same) copyBytes(io.memory, io.memoryOffset, this.#memory, io.offset, io.length);
+    locks?.unlock(io.offset, io.length);
+    return same ? IoResult.Ok : IoResult.Miscompare;
   }
 
   #store(io: Io, at: number, length: number): void {

@@ -29,6 +29,7 @@ export function prepareNull(spec: NullDeviceSpec): PreparedNullDevice {
     readOnly: false,
     volatileWriteCache: false,
     thin: false,
+    compareAndWrite: true,
   };
 }
 
@@ -38,6 +39,7 @@ export class NullDevice implements BlockDevice {
   readonly readOnly = false;
   readonly volatileWriteCache = false;
   readonly thin = false;
+  readonly compareAndWrite = true;
   readonly memory = null;
 
   constructor(prepared: PreparedNullDevice) {
@@ -47,9 +49,15 @@ export class NullDevice implements BlockDevice {
 
   submit(io: Io): boolean {
     if (io.op === IoOp.Read) io.memory.bytes.fill(0, io.memoryOffset, io.memoryOffset + io.length);
-    io.result = IoResult.Ok;
+    io.result = io.op === IoOp.CompareAndWrite && !expectsZeroes(io) ? IoResult.Miscompare : IoResult.Ok;
     return true;
   }
 
   async close(): Promise<void> {}
+}
+
+function expectsZeroes(io: Io): boolean {
+  const end = io.compareOffset! + io.length;
+  for (let at = io.compareOffset!; at < end; at++) if (io.compare!.bytes[at] !== 0) return false;
+  return true;
 }

@@ -1,7 +1,8 @@
-import { Memory } from '@nvbraid/base';
+import { equalBytes, Memory } from '@nvbraid/base';
 import { type BackgroundWork, type BlockDevice, type Io, IoOp, IoResult, type OpenOptions } from '../block-device.ts';
 import {
   LOCK_SPINS,
+  MAX_COMPARE_BYTES,
   MAX_LOGGED_FAILURES,
   MAX_TRANSFER_BYTES,
   OPTIMISTIC_READS,
@@ -9,7 +10,7 @@ import {
   ZERO_WRITE_BYTES,
 } from '../limits.ts';
 import { BUSY, StripeLocks } from '../stripe-locks.ts';
-import { EOPNOTSUPP, type FileCalls, wouldWait, ZeroMode } from './file-calls.ts';
+import { EAGAIN, EOPNOTSUPP, type FileCalls, wouldWait, ZeroMode } from './file-calls.ts';
 import { cannotZero, describe, resultOf } from './file-errors.ts';
 import { FileState, type PreparedFileDevice } from './file-spec.ts';
 import { NO_IO, Start, Task } from './file-task.ts';
@@ -35,6 +36,7 @@ export class FileDevice implements BlockDevice {
   readonly readOnly: boolean;
   readonly volatileWriteCache: boolean;
   readonly thin: boolean;
+  readonly compareAndWrite: boolean;
   readonly memory = null;
 
   readonly #path: string;
@@ -74,6 +76,7 @@ export class FileDevice implements BlockDevice {
     this.readOnly = prepared.readOnly;
     this.volatileWriteCache = prepared.volatileWriteCache;
     this.thin = prepared.thin;
+    this.compareAndWrite = prepared.compareAndWrite ?? false;
     this.#path = prepared.path;
     this.#fd = fd;
     this.#calls = calls;
@@ -138,6 +141,8 @@ export class FileDevice implements BlockDevice {
         if (this.#failed) return this.#over(io, IoResult.MediaError);
         this.#gate.add(io);
         return Start.Later;
+      case IoOp.CompareAndWrite:
+        return this.#startCompareAndWrite(io, task);
       default:
         return this.#startZero(io, task);
     }
@@ -209,6 +214,67 @@ export class FileDevice implements BlockDevice {
     return IoResult.Ok;
   }
 
+  /** The stripes are held from the first byte read to the last one written, be it here or on the pool. */
+  #startCompareAndWrite(io: Io, task: Task | null): Start {
+    if (!this.compareAndWrite || io.length > MAX_COMPARE_BYTES) return this.#over(io, IoResult.NotSupported);
+    if (this.#failed) return this.#over(io, IoResult.MediaError);
+    if (!this.#lock(io.offset, io.length)) return Start.Busy;
+    const t = task ?? this.#takeTask(io);
+    if (t.blocks === null || t.blocks.length < io.length) t.blocks = Memory.alloc(io.length);
+    t.locked = true;
+    t.matched = false;
+    t.at = 0;
+    const now = this.#readsNow && io.length <= this.#asyncWriteBytes;
+    const count = now ? this.#calls.readNow(this.#fd, t.blocks, 0, io.length, io.offset) : EAGAIN;
+    if (count !== io.length) {
+      if (count === EOPNOTSUPP) this.#readsNow = false;
+      this.#toPool(t); // an error shows itself there again
+      this.#readBlocksLater(t);
+      return Start.Later;
+    }
+    const result = this.#matches(t) ? this.#writeNow(io) : IoResult.Miscompare;
+    this.#locks.unlock(io.offset, io.length);
+    t.locked = false;
+    const later = result === IoResult.Ok && io.fua;
+    if (task === null || later) this.#giveTask(t);
+    if (!later) return this.#over(io, result);
+    this.#gate.add(io);
+    return Start.Later;
+  }
+
+  #matches(t: Task): boolean {
+    const { io } = t;
+    return equalBytes(t.blocks!, 0, io.compare!, io.compareOffset!, io.length);
+  }
+
+  #readBlocksLater(t: Task): void {
+    const { io, at } = t;
+    this.#calls.readLater(this.#fd, t.blocks!, at, io.length - at, io.offset + at, t.done);
+  }
+
+  #blocksRead(t: Task, count: number): void {
+    const { io } = t;
+    if (count > 0 && t.at + count < io.length) {
+      t.at += count;
+      this.#readBlocksLater(t);
+      return;
+    }
+    if (count > 0 && this.#matches(t)) {
+      t.matched = true;
+      t.at = 0;
+      this.#writeLater(t);
+      return;
+    }
+    this.#fromPool(t, io.offset, io.length);
+    if (count > 0) this.#endTask(t, IoResult.Miscompare);
+    else {
+      if (count === 0) this.#truncated();
+      else this.#failure('read', count);
+      this.#endTask(t, IoResult.Unreadable);
+    }
+    this.#line.run();
+  }
+
   #startZero(io: Io, task: Task | null): Start {
     if (this.readOnly) return this.#over(io, IoResult.ReadOnly);
     if (this.#failed) return this.#over(io, IoResult.MediaError);
@@ -267,6 +333,8 @@ export class FileDevice implements BlockDevice {
         return this.#readDone(t, count);
       case IoOp.Write:
         return this.#writeDone(t, count);
+      case IoOp.CompareAndWrite:
+        return t.matched ? this.#writeDone(t, count) : this.#blocksRead(t, count);
       default:
         return this.#zeroDone(t, count);
     }

@@ -26,6 +26,10 @@ export class Task {
   /** Sum of sequence numbers of an optimistic read. */
   sum = 0;
   locked = false;
+  /** CompareAndWrite: where the blocks are read to; kept for the next one. */
+  blocks: Memory | null = null;
+  /** CompareAndWrite: they were as expected and are being written. */
+  matched = false;
   /** Reads that a write disturbed. */
   attempts = 0;
   /** How often it was looked at in line for other threads' sake. */

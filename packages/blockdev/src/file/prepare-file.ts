@@ -53,6 +53,7 @@ export async function prepareFile(spec: FileDeviceSpec): Promise<PreparedFileDev
       blockCount,
       volatileWriteCache: !spec.readOnly,
       thin: !spec.readOnly && library !== null && punches(fd, size, spec.blockSize, blockDevice, library),
+      compareAndWrite: !spec.readOnly && !spec.shared,
       fd,
       blockDevice,
       native: library !== null,

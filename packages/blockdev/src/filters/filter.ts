@@ -24,6 +24,7 @@ export abstract class Filter implements BlockDevice {
   readonly readOnly: boolean;
   readonly volatileWriteCache: boolean;
   readonly thin: boolean;
+  readonly compareAndWrite: boolean;
   /** Never the lower device's: reads would go past the filter. */
   readonly memory = null;
   protected readonly lower: BlockDevice;
@@ -35,6 +36,7 @@ export abstract class Filter implements BlockDevice {
     this.readOnly = prepared.readOnly;
     this.volatileWriteCache = prepared.volatileWriteCache;
     this.thin = prepared.thin;
+    this.compareAndWrite = prepared.compareAndWrite ?? false;
     this.lower = lower;
   }
 
@@ -48,7 +50,7 @@ export abstract class Filter implements BlockDevice {
 /** What devices.ts must know of a filter. */
 export interface FilterKind {
   /** What the filter changes about the device that can be seen from outside. */
-  readonly changes?: Partial<Pick<PreparedDevice, 'readOnly' | 'volatileWriteCache' | 'thin'>>;
+  readonly changes?: Partial<Pick<PreparedDevice, 'readOnly' | 'volatileWriteCache' | 'thin' | 'compareAndWrite'>>;
   /** True when its state belongs to one thread, so that it cannot be opened by several. */
   readonly oneThread?: boolean;
   open(prepared: PreparedFilter, lower: BlockDevice): BlockDevice;
@@ -63,6 +65,8 @@ export class LowerIo implements Io {
   memoryOffset = 0;
   fua = false;
   deallocate = false;
+  compare: Memory = NOTHING;
+  compareOffset = 0;
   result: IoResult = IoResult.Ok;
   readonly #ended: (io: LowerIo) => void;
   #upper: Io | null = null;
@@ -87,6 +91,8 @@ export class LowerIo implements Io {
     this.memoryOffset = io.memoryOffset;
     this.fua = io.fua;
     this.deallocate = io.deallocate;
+    this.compare = io.compare ?? NOTHING;
+    this.compareOffset = io.compareOffset ?? 0;
     return this;
   }
 
@@ -108,6 +114,12 @@ export class LowerIo implements Io {
     this.offset = offset;
     this.length = length;
     this.memory = memory;
+    return this;
+  }
+
+  read(offset: number, length: number, memory: Memory): this {
+    this.write(offset, length, memory);
+    this.op = IoOp.Read;
     return this;
   }
 

@@ -1,6 +1,6 @@
-import { Memory, NvbraidError, Ring, Rng } from '@nvbraid/base';
+import { equalBytes, Memory, NvbraidError, Ring, Rng } from '@nvbraid/base';
 import { type BlockDevice, type DeviceSpec, type Io, IoOp, IoResult } from '../block-device.ts';
-import { MAX_TRANSFER_BYTES, VOLATILE_CACHE_BLOCKS, WRITE_BACK_BYTES } from '../limits.ts';
+import { MAX_COMPARE_BYTES, MAX_TRANSFER_BYTES, VOLATILE_CACHE_BLOCKS, WRITE_BACK_BYTES } from '../limits.ts';
 import { Filter, type FilterKind, type FilterSpec, LowerIo, type PreparedFilter } from './filter.ts';
 
 export interface VolatileCacheSpec extends FilterSpec {
@@ -159,6 +159,8 @@ export class VolatileCache extends Filter {
           if (result === IoResult.Ok && !this.#crashing && !revoked) this.#put(io);
           this.#endJob(revoked ? IoResult.Failed : result);
         });
+      } else if (io.op === IoOp.CompareAndWrite) {
+        this.#compareAndWrite(io);
       } else {
         this.#passOn(io);
       }
@@ -182,6 +184,35 @@ export class VolatileCache extends Filter {
       this.#endJob(result);
     };
     this.#jobIo.copy(io).sendTo(this.lower);
+  }
+
+  /**
+   * Reads below, lays the cached blocks over that, compares and puts the new blocks into the cache, the last three
+   * without anything in between: plain writes come at any time, but whole. With FUA, a Flush follows.
+   */
+  #compareAndWrite(io: Io): void {
+    if (io.length > MAX_COMPARE_BYTES) {
+      this.#endJob(IoResult.NotSupported);
+      return;
+    }
+    this.#next = (result) => {
+      if (result !== IoResult.Ok || this.#crashing) {
+        this.#endJob(result === IoResult.MediaError ? IoResult.Unreadable : result);
+        return;
+      }
+      const first = io.offset / this.blockSize;
+      for (const [n, block] of this.#blocksIn(first, io.length / this.blockSize)) {
+        this.#staging.bytes.set(block, (n - first) * this.blockSize);
+      }
+      if (!equalBytes(this.#staging, 0, io.compare!, io.compareOffset!, io.length)) {
+        this.#endJob(IoResult.Miscompare);
+        return;
+      }
+      this.#put(io);
+      if (io.fua) this.#writeBack(this.#dirty(), (written) => this.#flushLower(written));
+      else this.#endJob(IoResult.Ok);
+    };
+    this.#jobIo.read(io.offset, io.length, this.#staging).sendTo(this.lower);
   }
 
   #endJob(result: IoResult): void {
