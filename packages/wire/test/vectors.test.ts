@@ -14,6 +14,7 @@ import {
 import { concat, framerFor, RecordingSink, receiveWhole } from './streams.ts';
 import { CQE_VECTORS, SQE_VECTORS } from './vectors/entries.ts';
 import { CONNECT_DATA, PDU_VECTORS } from './vectors/pdus.ts';
+import { RESERVATION_SQE_VECTORS, RESERVATION_STRUCTURE_VECTORS } from './vectors/reservations.ts';
 import { STRUCTURE_VECTORS } from './vectors/structures.ts';
 
 const viewOf = (array: Uint8Array): DataView => new DataView(array.buffer, array.byteOffset, array.byteLength);
@@ -32,10 +33,13 @@ function check(layout: LayoutMethods<any>, bytes: Uint8Array, values: Readonly<R
   assert.equal(layout.firstReservedNonZero(viewOf(bytes), 0), -1);
 }
 
-for (const vector of [...STRUCTURE_VECTORS, ...SQE_VECTORS, ...CQE_VECTORS])
+const SQES = [...SQE_VECTORS, ...RESERVATION_SQE_VECTORS];
+const STRUCTURES = [...STRUCTURE_VECTORS, ...RESERVATION_STRUCTURE_VECTORS];
+
+for (const vector of [...STRUCTURES, ...SQES, ...CQE_VECTORS])
   test(`bytes of ${vector.name}`, () => check(vector.layout, vector.bytes, vector.values));
 
-for (const vector of SQE_VECTORS)
+for (const vector of SQES)
   test(`description of ${vector.name}`, () => {
     assert.equal(describeSqe(viewOf(vector.bytes), 0, vector.queue), vector.text);
   });

@@ -7,6 +7,10 @@ import { FeaturesSqe } from './features/features-sqe.ts';
 import { IdentifySqe } from './identify/identify-sqe.ts';
 import { GetLogPageSqe } from './log/get-log-page-sqe.ts';
 import { AdminOpcode, FabricsType, IoOpcode, opcodeName } from './opcodes.ts';
+import { ReservationAcquireSqe } from './reservation-acquire.ts';
+import { ReservationRegisterSqe } from './reservation-register.ts';
+import { ReservationReleaseSqe } from './reservation-release.ts';
+import { ReservationReportSqe } from './reservation-report.ts';
 import { RwSqe, Sqe } from './sqe.ts';
 import { ZoneAppendSqe } from './zns/zone-append.ts';
 import { ZoneManagementReceiveSqe, ZoneManagementSendSqe } from './zns/zone-management.ts';
@@ -62,6 +66,22 @@ const IO: Readonly<Record<number, Describe>> = {
   [IoOpcode.DatasetManagement]: (view, base) => [
     count('nr', DsmSqe.nr.get(view, base)),
     ...fieldsOf(DsmSqe, ['nr'])(view, base),
+  ],
+  [IoOpcode.ReservationRegister]: (view, base) => [
+    `rrega=${ReservationRegisterSqe.rrega.format(ReservationRegisterSqe.rrega.get(view, base))}`,
+    ...fieldsOf(ReservationRegisterSqe, ['rrega'])(view, base),
+  ],
+  [IoOpcode.ReservationReport]: (view, base) => [
+    count('numd', ReservationReportSqe.numd.get(view, base)),
+    ...fieldsOf(ReservationReportSqe, ['numd'])(view, base),
+  ],
+  [IoOpcode.ReservationAcquire]: (view, base) => [
+    `racqa=${ReservationAcquireSqe.racqa.format(ReservationAcquireSqe.racqa.get(view, base))}`,
+    ...fieldsOf(ReservationAcquireSqe, ['racqa'])(view, base),
+  ],
+  [IoOpcode.ReservationRelease]: (view, base) => [
+    `rrela=${ReservationReleaseSqe.rrela.format(ReservationReleaseSqe.rrela.get(view, base))}`,
+    ...fieldsOf(ReservationReleaseSqe, ['rrela'])(view, base),
   ],
 };
 

@@ -181,7 +181,14 @@ export type IdentifyController = ValueOf<typeof IdentifyController>;
 /** cmic: paths that a namespace of this subsystem may be reached by. */
 export const Cmic = { MultiPort: 1, MultiController: 2, SrIov: 4, Ana: 8 } as const;
 /** ctratt (excerpt). */
-export const Ctratt = { HostId128: 0x1, Tbkas: 0x40, NsGranularity: 0x80, Elbas: 0x8000 } as const;
+export const Ctratt = {
+  HostId128: 0x1,
+  Tbkas: 0x40,
+  NsGranularity: 0x80,
+  Elbas: 0x8000,
+  /** Reservations need a host identifier that is not zero. */
+  Rhii: 0x4_0000,
+} as const;
 export const Oacs = {
   SecuritySendReceive: 1,
   FormatNvm: 2,
