@@ -20,6 +20,8 @@ export * from './queue-interface.ts';
 export * from './queue-limits.ts';
 export * from './queue-pair.ts';
 export * from './request.ts';
+export * from './reservations/reservation-access.ts';
+export * from './reservations/reservation-state.ts';
 export * from './snapshot.ts';
 export * from './subsystem.ts';
 export * from './target.ts';

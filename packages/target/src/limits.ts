@@ -65,3 +65,7 @@ export const TEMPERATURE_KELVIN = 298;
 /** WCTEMP and CCTEMP in Kelvin: must not be zero since NVMe 1.2. */
 export const WARNING_TEMPERATURE_KELVIN = 343;
 export const CRITICAL_TEMPERATURE_KELVIN = 373;
+/** Hosts that can register with one namespace: a peer can make up host identifiers. As many as there are controllers. */
+export const MAX_REGISTRANTS = 1024;
+/** Reservation notifications that a controller keeps for its host; the oldest goes first. The page counts to 255. */
+export const MAX_RESERVATION_NOTIFICATIONS = 256;
