@@ -4,7 +4,6 @@ import {
   CONNECT_DATA_SIZE,
   ConnectData,
   ConnectSqe,
-  DISCOVERY_NQN,
   DNR,
   FabricsStatus,
   FabricsType,
@@ -17,7 +16,6 @@ import { IO_KIND } from './io-controller.ts';
 import { MAX_KEEP_ALIVE_MS } from './limits.ts';
 import { nqnProblem } from './nqn.ts';
 import type { Port } from './port.ts';
-import { MAX_QUEUE_SIZE } from './queue-limits.ts';
 import type { CommandQueue, CommandSet, Request } from './request.ts';
 import type { Target } from './target.ts';
 
@@ -61,7 +59,7 @@ export class ConnectCommands implements CommandSet {
       return request.complete(FabricsStatus.IncompatibleFormat | DNR, inSqe(ConnectSqe.recfmt));
     }
     // Queues are two entries at least: a queue of one could never hold a command (NVMe 0's based sizes start at 1).
-    if (sqe.sqsize === 0 || sqe.sqsize + 1 > MAX_QUEUE_SIZE) {
+    if (sqe.sqsize === 0 || sqe.sqsize + 1 > this.#port.maxQueueSize) {
       return request.complete(INVALID_PARAMETERS, inSqe(ConnectSqe.sqsize));
     }
     if (nqnProblem(data.subnqn) !== null) return request.complete(INVALID_PARAMETERS, inData(ConnectData.subnqn));
@@ -73,9 +71,9 @@ export class ConnectCommands implements CommandSet {
   closed(): void {}
 
   #connectAdmin(request: Request, sqe: ConnectSqe, data: ConnectData): void {
-    const discovery = data.subnqn === DISCOVERY_NQN;
+    const discovery = this.#target.isDiscovery(data.subnqn);
     const subsystem = discovery ? null : (this.#target.subsystem(data.subnqn) ?? null);
-    const reachable = discovery ? this.#target.port(this.#port.portId) === this.#port : this.#leadsTo(data.subnqn);
+    const reachable = discovery ? this.#port.enabled : this.#leadsTo(data.subnqn);
     if (!reachable) return request.complete(INVALID_PARAMETERS, inData(ConnectData.subnqn));
     if (subsystem !== null && !subsystem.allows(data.hostnqn)) {
       return request.complete(FabricsStatus.ConnectInvalidHost | DNR, inData(ConnectData.hostnqn));
@@ -92,7 +90,7 @@ export class ConnectCommands implements CommandSet {
         kind: discovery ? DISCOVERY_KIND : IO_KIND,
         target: this.#target,
         subsystem,
-        subnqn: data.subnqn,
+        subnqn: discovery ? this.#target.discoveryNqn : data.subnqn,
         port: this.#port,
         local: this.#local,
         hostnqn: data.hostnqn,

@@ -18,6 +18,8 @@ export const CONTROLLER_COMMAND: Partial<CommandEffects> = { csupp: 1, csp: Scop
 export type Page = Uint8Array | number;
 
 export interface LogPage {
+  /** What LID 00h says of parameters of this page. Default 0. */
+  readonly lidsp?: number;
   page(controller: Controller, request: Request): Page;
   /** Called once the page was read without RAE. */
   read?(controller: Controller): void;

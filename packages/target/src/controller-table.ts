@@ -6,8 +6,8 @@ import type { Controller } from './controller.ts';
  * others have been used: a host that still talks about a dead controller does not meet its successor.
  */
 export class ControllerTable {
-  readonly min: number;
-  readonly max: number;
+  #min: number;
+  #max: number;
   /** Controllers at a time. */
   readonly limit: number;
   readonly #controllers = new Map<number, Controller>();
@@ -15,10 +15,26 @@ export class ControllerTable {
 
   constructor(min: number, max: number, limit: number) {
     assert(min >= 1 && min <= max, 'cntlid range');
-    this.min = min;
-    this.max = max;
+    this.#min = min;
+    this.#max = max;
     this.limit = limit;
     this.#next = min;
+  }
+
+  get min(): number {
+    return this.#min;
+  }
+
+  get max(): number {
+    return this.#max;
+  }
+
+  /** Holds for identifiers that are handed out from now on. */
+  setRange(min: number, max: number): void {
+    assert(min >= 1 && min <= max, 'cntlid range');
+    this.#min = min;
+    this.#max = max;
+    if (this.#next < min || this.#next > max) this.#next = min;
   }
 
   get size(): number {
@@ -36,15 +52,20 @@ export class ControllerTable {
   /** What stands against another controller, or null. */
   get full(): 'subsystemControllers' | 'cntlid' | null {
     if (this.size >= this.limit) return 'subsystemControllers';
-    return this.size > this.max - this.min ? 'cntlid' : null;
+    const range = this.#max - this.#min;
+    if (this.size <= range) return null;
+    // Some may have their identifiers from a range that held before.
+    let taken = 0;
+    for (const cntlid of this.#controllers.keys()) if (cntlid >= this.#min && cntlid <= this.#max) taken++;
+    return taken > range ? 'cntlid' : null;
   }
 
   /** An identifier that is free, or 0 when there is none. */
   allocate(): number {
-    const range = this.max - this.min + 1;
+    const range = this.#max - this.#min + 1;
     for (let tried = 0; tried < range; tried++) {
       const cntlid = this.#next;
-      this.#next = cntlid === this.max ? this.min : cntlid + 1;
+      this.#next = cntlid === this.#max ? this.#min : cntlid + 1;
       if (!this.#controllers.has(cntlid)) return cntlid;
     }
     return 0;

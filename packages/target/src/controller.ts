@@ -7,10 +7,12 @@ import { ErrorLog } from './error-log.ts';
 import { FeatureValues } from './feature-values.ts';
 import type { GoneReason } from './hooks.ts';
 import { DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY } from './limits.ts';
+import type { Namespace } from './namespace.ts';
 import type { Port } from './port.ts';
 import { ccFields, ccIsSupported, cstsValue } from './properties.ts';
 import type { CommandQueue } from './request.ts';
 import type { Subsystem } from './subsystem.ts';
+import { VERSION } from './subsystem-identity.ts';
 import type { Target } from './target.ts';
 
 /** Where a connection came in, as its socket tells: wildcard listen addresses are replaced by it in discovery logs. */
@@ -83,6 +85,29 @@ export class Controller {
     return this.#state;
   }
 
+  /** As VS and VER tell it. */
+  get version(): number {
+    return this.subsystem?.identity.version ?? VERSION;
+  }
+
+  // ---------------------------------------------------------------- what the host sees
+
+  /** Namespaces that are active for this host, nsid ascending. */
+  get namespaces(): Namespace[] {
+    return (this.subsystem?.namespaces ?? []).filter((namespace) => namespace.visibleTo(this.hostnqn));
+  }
+
+  /** Namespaces that this host may see, nsid ascending, those that are disabled included. */
+  get allocated(): Namespace[] {
+    return (this.subsystem?.allocated ?? []).filter((namespace) => namespace.visibleTo(this.hostnqn));
+  }
+
+  /** Null when it is not active for this host. */
+  namespace(nsid: number): Namespace | null {
+    const namespace = this.subsystem?.namespace(nsid);
+    return namespace?.enabled === true && namespace.visibleTo(this.hostnqn) ? namespace : null;
+  }
+
   // ---------------------------------------------------------------- properties
 
   get cc(): number {
@@ -141,6 +166,7 @@ export class Controller {
     this.restartTimer();
     this.events.reset();
     this.features.reset();
+    this.subsystem?.writeCacheChanged();
     this.changedNamespaces.clear();
     this.#closeIoQueues();
     this.#finishDisable();

@@ -5,22 +5,37 @@ import {
   type DiscoveryEntry,
   discoveryLog,
   Eflags,
+  GetLogPageSqe,
   Subtype,
 } from '@nvbraid/wire';
 import type { Controller, LocalAddress } from './controller.ts';
 import type { LogPage } from './controller-kind.ts';
 import { ADMIN_QUEUE_ENTRIES } from './limits.ts';
 import type { Port } from './port.ts';
+import type { Referral } from './referrals.ts';
+import type { Target } from './target.ts';
+
+/** LSP of the discovery log: entries of the port that is asked only (Base 2.1, 5.1.12.3.1). */
+const LSP_PORT_LOCAL = 0x02;
+/** LIDSP of LID 70h in the list of supported pages: LSP_PORT_LOCAL is honoured. */
+const PORT_LOCAL_SUPPORTED = 0x02;
 
 /**
  * LID 70h (Base 2.1, 5.1.12.3.1): first the discovery subsystem itself at the port that was asked, then every subsystem
- * that this host may use, once for each port that leads to it.
+ * that this host may use, once for each port that leads to it, then the referrals of the port. Extended entries, which
+ * the host may ask for, are not supported: their bit in LIDSP is 0, and plain entries are a legal answer to the request.
  */
 export const discoveryLogPage: LogPage = {
-  page: (controller) => discoveryLog(controller.target.generation, discoveryEntries(controller)),
+  lidsp: PORT_LOCAL_SUPPORTED,
+  page(controller, request) {
+    const lsp = GetLogPageSqe.lsp.get(request.sqeView, request.sqeBase);
+    const local = controller.target.discoveryScope === 'port' || (lsp & LSP_PORT_LOCAL) !== 0;
+    return discoveryLog(controller.target.generation, discoveryEntries(controller, local));
+  },
 };
 
-export function discoveryEntries(controller: Controller): Partial<DiscoveryEntry>[] {
+/** @param portLocal leaves out what other ports lead to */
+export function discoveryEntries(controller: Controller, portLocal: boolean): Partial<DiscoveryEntry>[] {
   const { target, port, local } = controller;
   const entries: Partial<DiscoveryEntry>[] = [];
   const own = entryFor(port, local);
@@ -28,19 +43,42 @@ export function discoveryEntries(controller: Controller): Partial<DiscoveryEntry
     entries.push({
       ...own,
       subtype: Subtype.CurrentDiscovery,
-      subnqn: DISCOVERY_NQN,
-      // Every port tells the same, and connections may be kept with a Keep Alive Timeout.
-      eflags: Eflags.Dupretinfo | Eflags.Epcsd,
+      subnqn: target.discoveryNqn,
+      // Connections may be kept with a Keep Alive Timeout.
+      eflags: Eflags.Epcsd | (everyPortTellsTheSame(target) ? Eflags.Dupretinfo : 0),
     });
   }
   for (const subsystem of target.subsystems) {
     if (!subsystem.allows(controller.hostnqn)) continue;
     for (const linked of subsystem.ports) {
+      if (portLocal && linked !== port) continue;
       const entry = entryFor(linked, local);
       if (entry !== null) entries.push({ ...entry, subtype: Subtype.Nvme, subnqn: subsystem.nqn });
     }
   }
+  for (const referral of port.referrals.enabled) entries.push(referralEntry(referral));
   return entries;
+}
+
+function everyPortTellsTheSame(target: Target): boolean {
+  if (target.discoveryScope === 'port') return false;
+  for (const port of target.ports) if (port.referrals.enabled.length > 0) return false;
+  return true;
+}
+
+function referralEntry(referral: Referral): Partial<DiscoveryEntry> {
+  return {
+    trtype: referral.trtype,
+    adrfam: referral.adrfam,
+    subtype: Subtype.Referral,
+    treq: referral.treq,
+    portid: referral.portId,
+    cntlid: DISCOVERY_CNTLID_DYNAMIC,
+    asqsz: ADMIN_QUEUE_ENTRIES,
+    trsvcid: referral.trsvcid,
+    subnqn: DISCOVERY_NQN,
+    traddr: referral.traddr,
+  };
 }
 
 /** What an entry says about a port; null for a wildcard address that nothing is known to replace. */

@@ -8,6 +8,8 @@ export class FeatureValues {
   underTemperature = 0;
   /** Disable Normal of Write Atomicity Normal. */
   atomicityDisabled = 0;
+  /** Volatile Write Cache Enable. */
+  writeCache = true;
 
   /** Controller reset. */
   reset(): void {
@@ -15,5 +17,6 @@ export class FeatureValues {
     this.overTemperature = WARNING_TEMPERATURE_KELVIN;
     this.underTemperature = 0;
     this.atomicityDisabled = 0;
+    this.writeCache = true;
   }
 }

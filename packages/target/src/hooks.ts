@@ -1,5 +1,6 @@
 import type { Controller } from './controller.ts';
 import type { HostHooks } from './host-table.ts';
+import type { Port } from './port.ts';
 import type { CommandQueue, CommandSet } from './request.ts';
 import type { SubsystemSnapshot } from './snapshot.ts';
 import type { Subsystem } from './subsystem.ts';
@@ -13,6 +14,7 @@ export type GoneReason =
   | 'host not allowed'
   | 'port unlinked'
   | 'subsystem removed'
+  | 'reconfigured'
   | 'target closed';
 
 /** What the data plane has done for a subsystem, summed over all threads, since the target started. */
@@ -53,6 +55,8 @@ export interface TargetHooks extends HostHooks {
   namespacesChanged?(subsystem: Subsystem): void;
   /** A subsystem cannot be reached by a port any more: this empty snapshot replaces what is known of it there. */
   unlinked?(snapshot: SubsystemSnapshot): void;
+  /** An ANA group has been in the change state for longer than ANATT: hosts may have given the path up. Told once. */
+  anaChangeOverdue?(port: Port, grpid: number): void;
   /** For the SMART log. */
   ioTotals?(subsystem: Subsystem): IoTotals;
 }

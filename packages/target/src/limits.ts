@@ -12,6 +12,12 @@ export const MAX_LINKS = 4096;
 export const MAX_NAMESPACES = 1024;
 /** Hosts that one subsystem can list by name. */
 export const MAX_ALLOWED_HOSTS = 1024;
+/** Hosts that one namespace can be shown to by name: the list is posted to every reactor with each change. */
+export const MAX_NAMESPACE_HOSTS = 256;
+/** Referrals of one port: entries of a discovery log, 1 KiB each. */
+export const MAX_REFERRALS = 64;
+/** The smallest bound of queue entries that a port can be given, as in Linux. */
+export const MIN_QUEUE_SIZE = 16;
 /** Controllers of one subsystem at a time. */
 export const MAX_CONTROLLERS = 1024;
 /** Controllers of a target, discovery controllers included: what anybody who can reach a port can make us remember. */

@@ -1,5 +1,6 @@
 import { NvbraidError } from '@nvbraid/base';
-import { MAX_ANA_GROUPS, MAX_NAMESPACES } from './limits.ts';
+import { MAX_ANA_GROUPS, MAX_NAMESPACE_HOSTS, MAX_NAMESPACES } from './limits.ts';
+import { checkNqn } from './nqn.ts';
 
 export interface NamespaceOptions {
   /** 1 … MAX_NAMESPACES; the lowest that is free when absent. */
@@ -20,6 +21,10 @@ export interface NamespaceOptions {
   readonly volatileWriteCache?: boolean;
   /** 1 … MAX_ANA_GROUPS, default 1. */
   readonly anaGroupId?: number;
+  /** Default true. */
+  readonly enabled?: boolean;
+  /** NQNs of the hosts that see it; null, which is the default, for all. */
+  readonly hosts?: readonly string[] | null;
 }
 
 /** A namespace as hosts see it. Changed only by its subsystem, which tells the controllers. */
@@ -37,6 +42,10 @@ export class Namespace {
   readonly thin: boolean;
   readonly volatileWriteCache: boolean;
   anaGroupId: number;
+  enabled: boolean;
+  hosts: ReadonlySet<string> | null;
+  /** What the Namespace Write Protection feature was set to: 0 not protected. */
+  writeProtection = 0;
 
   /** @throws NvbraidError EINVAL */
   constructor(nqn: string, nsid: number, instance: number, options: NamespaceOptions) {
@@ -61,6 +70,17 @@ export class Namespace {
     this.thin = options.thin ?? false;
     this.volatileWriteCache = options.volatileWriteCache ?? false;
     this.anaGroupId = checkAnaGroupId(options.anaGroupId ?? 1);
+    this.enabled = options.enabled ?? true;
+    this.hosts = checkHosts(options.hosts ?? null);
+  }
+
+  /** Writes are refused, for whichever reason. */
+  get writeProtected(): boolean {
+    return this.readOnly || this.writeProtection !== 0;
+  }
+
+  visibleTo(hostnqn: string): boolean {
+    return this.hosts === null || this.hosts.has(hostnqn);
   }
 }
 
@@ -69,6 +89,15 @@ export function checkAnaGroupId(grpid: number): number {
   const ok = Number.isInteger(grpid) && grpid >= 1 && grpid <= MAX_ANA_GROUPS;
   refuseUnless(ok, `ANA group is 1 to ${MAX_ANA_GROUPS}`, grpid);
   return grpid;
+}
+
+/** @throws NvbraidError EINVAL */
+export function checkHosts(hosts: readonly string[] | null): ReadonlySet<string> | null {
+  if (hosts === null) return null;
+  const set = new Set(hosts);
+  refuseUnless(set.size <= MAX_NAMESPACE_HOSTS, `a namespace lists at most ${MAX_NAMESPACE_HOSTS} hosts`, set.size);
+  for (const hostnqn of set) checkNqn(hostnqn, 'host NQN');
+  return set;
 }
 
 /** @throws NvbraidError EINVAL */

@@ -1,95 +1,136 @@
 import { NvbraidError } from '@nvbraid/base';
-import { ADRFAM_NAMES, AnaState, TRTYPE_NAMES, Treq } from '@nvbraid/wire';
-import { TRADDR_BYTES, TRSVCID_BYTES } from './limits.ts';
-import { checkAnaGroupId } from './namespace.ts';
+import { AnaState, Treq } from '@nvbraid/wire';
+import { AnaGroups } from './ana-groups.ts';
+import { MIN_QUEUE_SIZE } from './limits.ts';
+import { IN_CAPSULE_BYTES, MAX_IN_CAPSULE_BYTES, MAX_MDTS, MAX_QUEUE_SIZE } from './queue-limits.ts';
+import { Referrals } from './referrals.ts';
 import type { Subsystem } from './subsystem.ts';
 import type { Target } from './target.ts';
+import { type AddressOptions, addressOf } from './transport-address.ts';
 
-export interface PortOptions {
+/** What a port offers to the queues that come in by it. */
+export interface PortParameters {
+  /** Bytes of in-capsule data of I/O queues, a multiple of 16 up to MAX_IN_CAPSULE_BYTES: IOCCSZ. Default 8192. */
+  readonly inCapsuleBytes?: number;
+  /** Entries of a queue, 16 … 1024: MQES. Default 1024. */
+  readonly maxQueueSize?: number;
+  /** Largest data transfer of a command as a power of two of 4 KiB pages, 1 … 8: MDTS. Default 8, which is 1 MiB. */
+  readonly mdts?: number;
+}
+
+export interface PortOptions extends AddressOptions, PortParameters {
   /** 1 … 65535; the lowest that is free when absent. */
   readonly portId?: number;
-  /** As in configfs: tcp, mptcp, rdma, fc, loop. */
-  readonly trtype: string;
-  /** As in configfs: ipv4, ipv6, ib, fc, loop. */
-  readonly adrfam: string;
-  readonly traddr: string;
-  readonly trsvcid: string;
   /** Transport requirements of the discovery log entry. Default: nothing asked, SQ flow control may be disabled. */
   readonly treq?: number;
   /** TSAS byte 0 with TCP: `Sectype`. */
   readonly sectype?: number;
+  /** State of ANA groups that nobody has made on this port, other than group 1. Default optimized; Linux: inaccessible. */
+  readonly defaultAnaState?: AnaState;
+  /** Whether hosts can connect. The address of an enabled port cannot be changed. Default true. */
+  readonly enabled?: boolean;
 }
 
-interface AnaGroupOnPort {
-  state: AnaState;
-  changeCount: number;
-}
+/** What can be changed while a port is disabled. */
+export type PortChanges = Partial<Omit<PortOptions, 'portId' | 'enabled' | 'defaultAnaState'>>;
 
 /** Where hosts reach subsystems: one listening address. Access states belong to a port and a group. */
 export class Port {
   readonly target: Target;
   readonly portId: number;
-  readonly trtype: number;
-  readonly adrfam: number;
-  readonly traddr: string;
-  readonly trsvcid: string;
-  readonly treq: number;
-  readonly sectype: number;
+  // Changed by `configure` only.
+  trtype!: number;
+  adrfam!: number;
+  traddr!: string;
+  trsvcid!: string;
+  treq!: number;
+  sectype!: number;
+  inCapsuleBytes!: number;
+  maxQueueSize!: number;
+  mdts!: number;
+  /** Changed by the target only. */
+  enabled: boolean;
   /** Changed by the target only. */
   readonly subsystems = new Set<Subsystem>();
-  readonly #anaGroups = new Map<number, AnaGroupOnPort>([[1, { state: AnaState.Optimized, changeCount: 1 }]]);
+  readonly anaGroups: AnaGroups;
+  readonly referrals: Referrals;
+  #options: PortOptions;
 
   /** Made by `Target.addPort`. @throws NvbraidError EINVAL */
   constructor(target: Target, portId: number, options: PortOptions) {
     this.target = target;
     this.portId = portId;
-    this.trtype = named(TRTYPE_NAMES, options.trtype, 'trtype');
-    this.adrfam = named(ADRFAM_NAMES, options.adrfam, 'adrfam');
-    this.traddr = options.traddr;
-    this.trsvcid = options.trsvcid;
+    this.enabled = options.enabled ?? true;
+    this.anaGroups = new AnaGroups(options.defaultAnaState ?? AnaState.Optimized);
+    this.referrals = new Referrals(() => target.discoveryChanged(this));
+    this.#options = options;
+    this.#take(options);
+  }
+
+  /** Changes address or parameters. @throws NvbraidError EACCES while the port is enabled, EINVAL */
+  configure(changes: PortChanges): void {
+    if (this.enabled) {
+      throw new NvbraidError('EACCES', `port ${this.portId} is enabled: unlink its subsystems before you change it`);
+    }
+    const options = { ...this.#options, ...changes };
+    this.#take(options);
+    this.#options = options;
+  }
+
+  /** Nothing is taken over when anything is wrong. */
+  #take(options: PortOptions): void {
+    const address = addressOf(options);
+    const inCapsuleBytes = options.inCapsuleBytes ?? IN_CAPSULE_BYTES;
+    const maxQueueSize = options.maxQueueSize ?? MAX_QUEUE_SIZE;
+    const mdts = options.mdts ?? MAX_MDTS;
+    within('in-capsule data size', inCapsuleBytes, 0, MAX_IN_CAPSULE_BYTES);
+    if (inCapsuleBytes % 16 !== 0) {
+      throw new NvbraidError('EINVAL', `in-capsule data size is a multiple of 16 bytes: ${inCapsuleBytes}`);
+    }
+    within('queue size', maxQueueSize, MIN_QUEUE_SIZE, MAX_QUEUE_SIZE);
+    within('mdts', mdts, 1, MAX_MDTS);
+    Object.assign(this, address);
     this.treq = options.treq ?? Treq.DisableSqflow;
     this.sectype = options.sectype ?? 0;
-    fits(this.traddr, TRADDR_BYTES, 'traddr');
-    fits(this.trsvcid, TRSVCID_BYTES, 'trsvcid');
+    this.inCapsuleBytes = inCapsuleBytes;
+    this.maxQueueSize = maxQueueSize;
+    this.mdts = mdts;
   }
 
-  /** State of a group on this port; groups that nobody has set are optimized. */
+  /** State of a group on this port; a group that nobody has set has the port's default state. */
   anaState(grpid: number): AnaState {
-    return this.#anaGroups.get(grpid)?.state ?? AnaState.Optimized;
+    return this.anaGroups.state(grpid);
   }
 
-  /** How often the state of the group has been set; 0 when never. */
-  anaChangeCount(grpid: number): number {
-    return this.#anaGroups.get(grpid)?.changeCount ?? 0;
-  }
-
-  /** Groups that the ANA log lists even when they are empty: group 1, and those whose state was set. */
-  anaGroupIds(): IterableIterator<number> {
-    return this.#anaGroups.keys();
-  }
-
-  /** Tells the controllers on this port and the runtime. @throws NvbraidError EINVAL */
+  /** Tells the controllers on this port and the runtime; makes the group if need be. @throws NvbraidError EINVAL */
   setAnaState(grpid: number, state: AnaState): void {
-    checkAnaGroupId(grpid);
-    const group = this.#anaGroups.get(grpid);
-    if ((group?.state ?? AnaState.Optimized) === state && group !== undefined) return;
-    if (group === undefined) this.#anaGroups.set(grpid, { state, changeCount: 1 });
-    else {
-      group.state = state;
-      group.changeCount++;
-    }
+    if (this.anaGroups.set(grpid, state, this.target.nowMs())) this.#anaChanged();
+  }
+
+  /** Makes a group, which the log then lists even while it is empty. @throws NvbraidError EINVAL, EBUSY */
+  addAnaGroup(grpid: number, state: AnaState = this.anaGroups.defaultState): void {
+    this.anaGroups.add(grpid, state, this.target.nowMs());
+    this.#anaChanged();
+  }
+
+  /** Namespaces in the group are in the default state from here on. @throws NvbraidError EINVAL for group 1, ENOENT */
+  removeAnaGroup(grpid: number): void {
+    this.anaGroups.remove(grpid, this.target.nowMs());
+    this.#anaChanged();
+  }
+
+  #anaChanged(): void {
     for (const subsystem of this.subsystems) subsystem.anaChanged(this);
+    this.target.deadlineSet(this.anaGroups.deadlineMs());
+  }
+
+  /** Called by the target's `tick`. */
+  tick(nowMs: number): void {
+    for (const grpid of this.anaGroups.overdue(nowMs)) this.target.hooks.anaChangeOverdue?.(this, grpid);
   }
 }
 
-function named(names: Readonly<Record<number, string>>, name: string, what: string): number {
-  const entry = Object.entries(names).find(([, spelled]) => spelled === name);
-  if (entry === undefined) throw new NvbraidError('EINVAL', `unknown ${what}: ${name}`);
-  return Number(entry[0]);
-}
-
-const encoder = new TextEncoder();
-
-function fits(text: string, bytes: number, what: string): void {
-  if (encoder.encode(text).length > bytes) throw new NvbraidError('EINVAL', `${what} is longer than ${bytes} bytes`);
+function within(what: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw new NvbraidError('EINVAL', `${what} is ${min} to ${max}: ${value}`);
 }

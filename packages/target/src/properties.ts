@@ -5,7 +5,6 @@ import {
   CrtoProperty,
   CstsProperty,
   DNR,
-  nvmeVersion,
   Property,
   PropertySqe,
   propertyFields,
@@ -14,23 +13,18 @@ import {
 } from '@nvbraid/wire';
 import type { Controller } from './controller.ts';
 import { READY_TIMEOUT_UNITS } from './limits.ts';
-import { MAX_QUEUE_SIZE } from './queue-limits.ts';
 import type { Request } from './request.ts';
 
-/**
- * The version that VS and Identify tell. 2.1 is claimed because everything that it makes mandatory for its kind of
- * controller is there: log pages 00h and 12h beside the older ones, command set independent Identify, the ready timeouts
- * property, and the mandatory features, which are honest constants where there is nothing to set.
- */
-export const VERSION = nvmeVersion(2, 1);
+function cap(controller: Controller): bigint {
+  return propertyValue(CapProperty, {
+    mqes: controller.port.maxQueueSize - 1,
+    cqr: 1,
+    to: READY_TIMEOUT_UNITS,
+    css: CapCss.Nvm | CapCss.Iocs,
+    crms: 1,
+  });
+}
 
-const CAP = propertyValue(CapProperty, {
-  mqes: MAX_QUEUE_SIZE - 1,
-  cqr: 1,
-  to: READY_TIMEOUT_UNITS,
-  css: CapCss.Nvm | CapCss.Iocs,
-  crms: 1,
-});
 const CRTO = Number(propertyValue(CrtoProperty, { crwmt: READY_TIMEOUT_UNITS }));
 
 export interface CcFields {
@@ -67,12 +61,13 @@ export function propertyGet(controller: Controller, request: Request): number {
   const offset = PropertySqe.ofst.get(view, base);
   if (eight) {
     if (offset !== Property.CAP) return Status.InvalidField | DNR;
-    request.complete(0, Number(CAP & 0xffffffffn), Number(CAP >> 32n));
+    const value = cap(controller);
+    request.complete(0, Number(value & 0xffffffffn), Number(value >> 32n));
     return 0;
   }
   switch (offset) {
     case Property.VS:
-      request.complete(0, VERSION);
+      request.complete(0, controller.version);
       return 0;
     case Property.CC:
       request.complete(0, controller.cc);

@@ -1,11 +1,15 @@
 /** Bounds of one queue's connection. */
 
-/** In-capsule data of every queue: 8 KiB, as is fixed for admin queues; IOCCSZ says it for the others. */
+/** In-capsule data of every queue unless its port says otherwise: 8 KiB, as is fixed for admin queues. */
 export const IN_CAPSULE_BYTES = 8192;
+/** The most that a port can be told: in-capsule data is not asked for, so it takes payload memory unannounced. */
+export const MAX_IN_CAPSULE_BYTES = 65536;
 /** Payload of one H2CData PDU at most: what ICResp says in MAXH2CDATA. */
 export const MAX_H2C_DATA_BYTES = 1 << 20;
 /** Largest data transfer of one command: MDTS 8 with 4 KiB pages. */
 export const MAX_DATA_TRANSFER_BYTES = 1 << 20;
+/** The same as Identify tells it: a power of two of pages of 4 KiB. */
+export const MAX_MDTS = 8;
 /** Commands that may be under way before Connect has said how large the queue is. */
 export const UNBOUND_QUEUE_SLOTS = 2;
 /** Request objects of a queue are made in groups of this size, as they are needed. */

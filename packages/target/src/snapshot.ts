@@ -22,8 +22,12 @@ export interface NamespaceSnapshot {
   readonly readOnly: boolean;
   /** Completed writes may be lost until a Flush. */
   readonly volatileWriteCache: boolean;
+  /** Every write is to be forced to the medium: a controller of the subsystem has switched the write cache off. */
+  readonly writeThrough?: boolean;
   /** Deallocate gives space back. */
   readonly thin: boolean;
+  /** NQNs of the hosts for which the namespace is there; absent: for all. */
+  readonly hosts?: readonly string[];
   readonly anaGroupId: number;
   /** 0, or the status (an ANA status without DNR) with which every I/O command through this port ends. */
   readonly pathStatus: number;

@@ -2,33 +2,20 @@ import { NvbraidError } from '@nvbraid/base';
 import { anaStatus } from './ana.ts';
 import type { Controller } from './controller.ts';
 import { ControllerTable } from './controller-table.ts';
-import {
-  DEFAULT_FIRMWARE,
-  FIRMWARE_BYTES,
-  MAX_ALLOWED_HOSTS,
-  MAX_CNTLID,
-  MAX_CONTROLLERS,
-  MAX_IO_QUEUES,
-  MAX_NAMESPACES,
-  MIN_CNTLID,
-  MODEL_BYTES,
-  SERIAL_BYTES,
-} from './limits.ts';
-import { checkAnaGroupId, checkBlockCount, digest128, hexOf, Namespace, type NamespaceOptions } from './namespace.ts';
+import { MAX_ALLOWED_HOSTS, MAX_CNTLID, MAX_CONTROLLERS, MAX_IO_QUEUES, MAX_NAMESPACES, MIN_CNTLID } from './limits.ts';
+import { checkAnaGroupId, checkBlockCount, checkHosts, Namespace, type NamespaceOptions } from './namespace.ts';
 import { checkNqn } from './nqn.ts';
 import type { Port } from './port.ts';
 import type { NamespaceSnapshot, SubsystemSnapshot } from './snapshot.ts';
+import { type IdentityOptions, identityOf, type SubsystemIdentity } from './subsystem-identity.ts';
 import type { Target } from './target.ts';
 
-export interface SubsystemOptions {
+export interface SubsystemOptions extends IdentityOptions {
   readonly nqn: string;
-  /** Up to 20 ASCII characters; made from the NQN when absent. */
-  readonly serial?: string;
-  readonly model?: string;
-  readonly firmware?: string;
-  /** Default true. */
+  /** Default: true unless hosts are listed. Both together are refused, as in Linux. */
   readonly allowAnyHost?: boolean;
   readonly allowedHosts?: readonly string[];
+  /** Controller identifiers that this target hands out. Targets that serve one subsystem together share none. */
   readonly cntlidMin?: number;
   readonly cntlidMax?: number;
   /** I/O queues of one controller, 1 … MAX_IO_QUEUES. */
@@ -41,51 +28,98 @@ export interface SubsystemOptions {
 export class Subsystem {
   readonly target: Target;
   readonly nqn: string;
-  readonly serial: string;
-  readonly model: string;
-  readonly firmware: string;
-  readonly maxIoQueues: number;
   readonly controllers: ControllerTable;
   readonly ports = new Set<Port>();
+  #identity: SubsystemIdentity;
+  #given: IdentityOptions;
+  #maxIoQueues: number;
   #version: number;
   #allowAnyHost: boolean;
-  readonly #allowedHosts: Set<string>;
+  #allowedHosts: Set<string>;
   readonly #namespaces = new Map<number, Namespace>();
-  #sorted: readonly Namespace[] = [];
+  #allocated: readonly Namespace[] = [];
+  #active: readonly Namespace[] = [];
+  #writeThrough = false;
+  /** Changes of which namespaces are in which ANA group: in all, and by group. */
+  #anaChanges = 0;
+  readonly #groupChanges = new Map<number, number>();
 
   /** Made by `Target.addSubsystem`. @throws NvbraidError EINVAL */
   constructor(target: Target, options: SubsystemOptions) {
     this.target = target;
     this.#version = target.nextVersion();
     this.nqn = options.nqn;
-    this.serial = options.serial ?? hexOf(digest128(options.nqn)).slice(0, SERIAL_BYTES);
-    this.model = options.model ?? 'nvbraid';
-    this.firmware = options.firmware ?? DEFAULT_FIRMWARE;
-    checkText(this.serial, SERIAL_BYTES, 'serial number');
-    checkText(this.model, MODEL_BYTES, 'model number');
-    checkText(this.firmware, FIRMWARE_BYTES, 'firmware revision');
+    this.#given = options;
+    this.#identity = identityOf(this.nqn, options);
     const min = options.cntlidMin ?? MIN_CNTLID;
     const max = options.cntlidMax ?? MAX_CNTLID;
-    if (!(Number.isInteger(min) && Number.isInteger(max) && min >= MIN_CNTLID && min <= max && max <= MAX_CNTLID)) {
-      throw new NvbraidError('EINVAL', `cntlid range ${min} to ${max} is not within ${MIN_CNTLID} to ${MAX_CNTLID}`);
-    }
+    checkCntlidRange(min, max);
     const most = options.maxControllers ?? MAX_CONTROLLERS;
     if (!(Number.isInteger(most) && most >= 1 && most <= MAX_CONTROLLERS)) {
       throw new NvbraidError('EINVAL', `a subsystem has 1 to ${MAX_CONTROLLERS} controllers (maxControllers): ${most}`);
     }
     this.controllers = new ControllerTable(min, max, most);
-    this.maxIoQueues = options.maxIoQueues ?? MAX_IO_QUEUES;
-    if (!(Number.isInteger(this.maxIoQueues) && this.maxIoQueues >= 1 && this.maxIoQueues <= MAX_IO_QUEUES)) {
-      throw new NvbraidError('EINVAL', `the number of I/O queues is 1 to ${MAX_IO_QUEUES}`);
-    }
-    this.#allowAnyHost = options.allowAnyHost ?? true;
-    this.#allowedHosts = new Set();
-    for (const hostnqn of options.allowedHosts ?? []) this.#allow(hostnqn);
+    this.#maxIoQueues = checkIoQueues(options.maxIoQueues ?? MAX_IO_QUEUES);
+    const hosts = options.allowedHosts ?? [];
+    this.#allowAnyHost = options.allowAnyHost ?? hosts.length === 0;
+    this.#allowedHosts = checkAccess(this.nqn, this.#allowAnyHost, hosts);
   }
 
   /** Rises with every change that snapshots, or the ANA log, show. */
   get version(): number {
     return this.#version;
+  }
+
+  // ---------------------------------------------------------------- attributes
+
+  get serial(): string {
+    return this.#identity.serial;
+  }
+
+  get model(): string {
+    return this.#identity.model;
+  }
+
+  get firmware(): string {
+    return this.#identity.firmware;
+  }
+
+  get identity(): SubsystemIdentity {
+    return this.#identity;
+  }
+
+  /**
+   * Changes what hosts recognize the subsystem by; what is not given stays.
+   * @throws NvbraidError EBUSY while a host is connected: it would meet another device under the old name. EINVAL
+   */
+  setIdentity(changes: IdentityOptions): void {
+    if (this.controllers.size > 0) {
+      throw new NvbraidError(
+        'EBUSY',
+        `hosts are connected to ${this.nqn}: disconnect them before you change what it is`,
+      );
+    }
+    const given = { ...this.#given, ...changes };
+    this.#identity = identityOf(this.nqn, given);
+    this.#given = given;
+  }
+
+  /** Controllers that exist keep their identifiers. @throws NvbraidError EINVAL */
+  setCntlidRange(min: number, max: number): void {
+    checkCntlidRange(min, max);
+    this.controllers.setRange(min, max);
+  }
+
+  get maxIoQueues(): number {
+    return this.#maxIoQueues;
+  }
+
+  /** Hosts have agreed on the old number with their controllers, which go: they connect again. @throws NvbraidError EINVAL */
+  setMaxIoQueues(count: number): void {
+    checkIoQueues(count);
+    if (count === this.#maxIoQueues) return;
+    this.#maxIoQueues = count;
+    for (const controller of [...this.controllers.values()]) controller.remove('reconfigured');
   }
 
   // ---------------------------------------------------------------- hosts
@@ -102,30 +136,35 @@ export class Subsystem {
     return this.#allowAnyHost || this.#allowedHosts.has(hostnqn);
   }
 
-  /** Controllers of hosts that are not allowed any more are gone at once. */
+  /**
+   * Controllers of hosts that are not allowed any more are gone at once.
+   * @throws NvbraidError EINVAL for true while hosts are listed
+   */
   setAllowAnyHost(allow: boolean): void {
-    if (allow === this.#allowAnyHost) return;
-    this.#allowAnyHost = allow;
-    this.#accessChanged();
+    this.setAccess(allow, [...this.#allowedHosts]);
   }
 
-  /** @throws NvbraidError EINVAL */
+  /** @throws NvbraidError EINVAL, also while any host is allowed */
   allowHost(hostnqn: string): void {
-    if (this.#allowedHosts.has(hostnqn)) return;
-    this.#allow(hostnqn);
-    this.#accessChanged();
+    if (!this.#allowedHosts.has(hostnqn)) this.setAccess(this.#allowAnyHost, [...this.#allowedHosts, hostnqn]);
   }
 
   removeHost(hostnqn: string): void {
-    if (this.#allowedHosts.delete(hostnqn)) this.#accessChanged();
+    this.setAccess(
+      this.#allowAnyHost,
+      [...this.#allowedHosts].filter((allowed) => allowed !== hostnqn),
+    );
   }
 
-  #allow(hostnqn: string): void {
-    checkNqn(hostnqn, 'host NQN');
-    if (this.#allowedHosts.size >= MAX_ALLOWED_HOSTS) {
-      throw new NvbraidError('EINVAL', `a subsystem lists at most ${MAX_ALLOWED_HOSTS} hosts`);
-    }
-    this.#allowedHosts.add(hostnqn);
+  /** Both at once, so that a change from any host to a list locks nobody out in between. @throws NvbraidError EINVAL */
+  setAccess(allowAnyHost: boolean, allowedHosts: readonly string[]): void {
+    const hosts = checkAccess(this.nqn, allowAnyHost, allowedHosts);
+    const before = this.#allowedHosts;
+    const same = hosts.size === before.size && [...hosts].every((hostnqn) => before.has(hostnqn));
+    if (same && allowAnyHost === this.#allowAnyHost) return;
+    this.#allowAnyHost = allowAnyHost;
+    this.#allowedHosts = hosts;
+    this.#accessChanged();
   }
 
   #accessChanged(): void {
@@ -137,11 +176,17 @@ export class Subsystem {
 
   // ---------------------------------------------------------------- namespaces
 
-  /** Active namespaces, nsid ascending. */
+  /** Active namespaces, nsid ascending: those that are enabled. */
   get namespaces(): readonly Namespace[] {
-    return this.#sorted;
+    return this.#active;
   }
 
+  /** All namespaces, nsid ascending, disabled ones included. */
+  get allocated(): readonly Namespace[] {
+    return this.#allocated;
+  }
+
+  /** Active or disabled. */
   namespace(nsid: number): Namespace | undefined {
     return this.#namespaces.get(nsid);
   }
@@ -154,15 +199,64 @@ export class Subsystem {
     }
     const namespace = new Namespace(this.nqn, nsid, this.target.nextInstance(), options);
     this.#namespaces.set(nsid, namespace);
-    this.#namespacesChanged(nsid);
+    this.#listChanged();
+    if (namespace.enabled) this.#inventoryChanged(namespace);
     return namespace;
   }
 
   /** @throws NvbraidError ENOENT */
   removeNamespace(nsid: number): void {
-    this.#existing(nsid);
+    const namespace = this.#existing(nsid);
     this.#namespaces.delete(nsid);
-    this.#namespacesChanged(nsid);
+    this.#listChanged();
+    if (namespace.enabled) this.#inventoryChanged(namespace);
+  }
+
+  /** A disabled namespace is there for nobody, and comes back as what it was. @throws NvbraidError ENOENT */
+  setEnabled(nsid: number, enabled: boolean): void {
+    const namespace = this.#existing(nsid);
+    if (namespace.enabled === enabled) return;
+    namespace.enabled = enabled;
+    this.#listChanged();
+    this.#inventoryChanged(namespace);
+  }
+
+  /**
+   * Who sees the namespace: hosts by NQN, or null for all. To others it is inactive.
+   * @throws NvbraidError EINVAL, ENOENT
+   */
+  setVisibility(nsid: number, hosts: readonly string[] | null): void {
+    const namespace = this.#existing(nsid);
+    const after = checkHosts(hosts);
+    const before = namespace.hosts;
+    namespace.hosts = after;
+    if (!namespace.enabled) return;
+    const differs = (hostnqn: string): boolean => (before?.has(hostnqn) ?? true) !== (after?.has(hostnqn) ?? true);
+    this.#groupChanged(namespace.anaGroupId);
+    this.#changed(nsid, differs);
+  }
+
+  /** @throws NvbraidError EINVAL, also while all hosts see it; ENOENT */
+  attachHost(nsid: number, hostnqn: string): void {
+    const { hosts } = this.#existing(nsid);
+    if (hosts === null) {
+      throw new NvbraidError('EINVAL', `all hosts see namespace ${nsid} of ${this.nqn}: set a list of hosts first`);
+    }
+    if (!hosts.has(hostnqn)) this.setVisibility(nsid, [...hosts, hostnqn]);
+  }
+
+  /** @throws NvbraidError EINVAL while all hosts see it; ENOENT, also when the host does not see it anyway */
+  detachHost(nsid: number, hostnqn: string): void {
+    const { hosts } = this.#existing(nsid);
+    if (hosts === null) {
+      throw new NvbraidError('EINVAL', `all hosts see namespace ${nsid} of ${this.nqn}: set a list of hosts first`);
+    }
+    if (!hosts.has(hostnqn))
+      throw new NvbraidError('ENOENT', `${hostnqn} does not see namespace ${nsid} of ${this.nqn}`);
+    this.setVisibility(
+      nsid,
+      [...hosts].filter((other) => other !== hostnqn),
+    );
   }
 
   /** The device has another size now. @throws NvbraidError EINVAL, ENOENT */
@@ -171,7 +265,7 @@ export class Subsystem {
     checkBlockCount(blockCount, namespace.blockSize);
     if (namespace.blockCount === blockCount) return;
     namespace.blockCount = blockCount;
-    this.#namespacesChanged(nsid);
+    this.#namespaceChanged(namespace);
   }
 
   /** @throws NvbraidError ENOENT */
@@ -179,17 +273,32 @@ export class Subsystem {
     const namespace = this.#existing(nsid);
     if (namespace.readOnly === readOnly) return;
     namespace.readOnly = readOnly;
-    this.#namespacesChanged(nsid);
+    this.#namespaceChanged(namespace);
   }
 
-  /** Moves a namespace to another ANA group. @throws NvbraidError EINVAL, ENOENT */
+  /** The Namespace Write Protection feature: `WriteProtection`. @throws NvbraidError ENOENT */
+  setWriteProtection(nsid: number, state: number): void {
+    const namespace = this.#existing(nsid);
+    if (namespace.writeProtection === state) return;
+    namespace.writeProtection = state;
+    this.#namespaceChanged(namespace);
+  }
+
+  /** Moves a namespace to another ANA group, which hosts are told as an ANA change. @throws NvbraidError EINVAL, ENOENT */
   setAnaGroup(nsid: number, grpid: number): void {
     const namespace = this.#existing(nsid);
     checkAnaGroupId(grpid);
-    if (namespace.anaGroupId === grpid) return;
+    const before = namespace.anaGroupId;
+    if (before === grpid) return;
     namespace.anaGroupId = grpid;
-    this.#namespacesChanged(nsid);
-    for (const controller of this.controllers.values()) controller.anaChanged();
+    if (!namespace.enabled) return;
+    this.#groupChanged(before);
+    this.#groupChanged(grpid);
+    this.#anaChanges--; // one change of the log, of two groups
+    this.#publish();
+    for (const controller of this.controllers.values()) {
+      if (namespace.visibleTo(controller.hostnqn)) controller.anaChanged();
+    }
   }
 
   #existing(nsid: number): Namespace {
@@ -203,19 +312,67 @@ export class Subsystem {
     throw new NvbraidError('EBUSY', `${this.nqn} has ${MAX_NAMESPACES} namespaces already`, { retryable: false });
   }
 
+  #listChanged(): void {
+    this.#allocated = [...this.#namespaces.values()].sort((a, b) => a.nsid - b.nsid);
+    this.#active = this.#allocated.filter((namespace) => namespace.enabled);
+  }
+
+  /** A namespace has come or gone. */
+  #inventoryChanged(namespace: Namespace): void {
+    this.#groupChanged(namespace.anaGroupId);
+    this.#changed(namespace.nsid, (hostnqn) => namespace.visibleTo(hostnqn));
+  }
+
+  #namespaceChanged(namespace: Namespace): void {
+    if (namespace.enabled) this.#changed(namespace.nsid, (hostnqn) => namespace.visibleTo(hostnqn));
+  }
+
   /** The snapshot goes out before hosts are told: a host that acts on the event meets the new state. */
-  #namespacesChanged(nsid: number): void {
+  #changed(nsid: number, told: (hostnqn: string) => boolean): void {
+    this.#publish();
+    for (const controller of this.controllers.values()) {
+      if (told(controller.hostnqn)) controller.namespaceChanged(nsid);
+    }
+  }
+
+  #publish(): void {
     this.#version = this.target.nextVersion();
-    this.#sorted = [...this.#namespaces.values()].sort((a, b) => a.nsid - b.nsid);
     this.target.hooks.namespacesChanged?.(this);
-    for (const controller of this.controllers.values()) controller.namespaceChanged(nsid);
+  }
+
+  #groupChanged(grpid: number): void {
+    this.#anaChanges++;
+    this.#groupChanges.set(grpid, (this.#groupChanges.get(grpid) ?? 0) + 1);
   }
 
   /** Called by a port when the state of a group has changed on it. */
   anaChanged(port: Port): void {
-    this.#version = this.target.nextVersion();
-    this.target.hooks.namespacesChanged?.(this);
+    this.#publish();
     for (const controller of this.controllers.values()) if (controller.port === port) controller.anaChanged();
+  }
+
+  /** Change count of the ANA log on a port: rises whenever the log changes there. */
+  anaChangeCount(port: Port): number {
+    return this.#anaChanges + port.anaGroups.changes;
+  }
+
+  /** Change count of one group on a port: rises whenever its state there, or what is in it, changes. */
+  anaGroupChangeCount(port: Port, grpid: number): number {
+    return (this.#groupChanges.get(grpid) ?? 0) + port.anaGroups.changeCount(grpid);
+  }
+
+  /** True while any controller has switched the volatile write cache off: every write is then forced to the medium. */
+  get writeThrough(): boolean {
+    return this.#writeThrough;
+  }
+
+  /** A controller has switched the write cache on or off, or is gone. */
+  writeCacheChanged(): void {
+    let off = false;
+    for (const controller of this.controllers.values()) off ||= !controller.features.writeCache;
+    if (off === this.#writeThrough) return;
+    this.#writeThrough = off;
+    this.#publish();
   }
 
   // ---------------------------------------------------------------- for the data plane
@@ -223,18 +380,20 @@ export class Subsystem {
   /** The subsystem as I/O queues that came in by this port see it. */
   snapshot(portId: number): SubsystemSnapshot {
     const port = this.target.port(portId);
-    const namespaces = this.#sorted.map(
+    const namespaces = this.#active.map(
       (namespace): NamespaceSnapshot => ({
         nsid: namespace.nsid,
         instance: namespace.instance,
         blockSize: namespace.blockSize,
         blockCount: namespace.blockCount,
-        readOnly: namespace.readOnly,
+        readOnly: namespace.writeProtected,
         volatileWriteCache: namespace.volatileWriteCache,
         thin: namespace.thin,
         anaGroupId: namespace.anaGroupId,
         pathStatus: port === undefined ? 0 : anaStatus(port.anaState(namespace.anaGroupId)),
         device: namespace.device,
+        ...(this.#writeThrough ? { writeThrough: true } : {}),
+        ...(namespace.hosts === null ? {} : { hosts: [...namespace.hosts] }),
       }),
     );
     return { nqn: this.nqn, portId, version: this.#version, namespaces };
@@ -246,11 +405,26 @@ export class Subsystem {
   }
 }
 
-function checkText(text: string, bytes: number, what: string): void {
-  if (text.length > bytes || !/^[\x20-\x7e]*$/.test(text)) {
-    throw new NvbraidError(
-      'EINVAL',
-      `${what} is more than ${bytes} printable ASCII characters: ${JSON.stringify(text)}`,
-    );
+function checkCntlidRange(min: number, max: number): void {
+  if (!(Number.isInteger(min) && Number.isInteger(max) && min >= MIN_CNTLID && min <= max && max <= MAX_CNTLID)) {
+    throw new NvbraidError('EINVAL', `cntlid range ${min} to ${max} is not within ${MIN_CNTLID} to ${MAX_CNTLID}`);
   }
+}
+
+function checkIoQueues(count: number): number {
+  if (Number.isInteger(count) && count >= 1 && count <= MAX_IO_QUEUES) return count;
+  throw new NvbraidError('EINVAL', `the number of I/O queues is 1 to ${MAX_IO_QUEUES}`);
+}
+
+/** As in Linux either any host is allowed or some are listed: a list that has no effect is a mistake waiting to be made. */
+function checkAccess(nqn: string, allowAnyHost: boolean, allowedHosts: readonly string[]): Set<string> {
+  for (const hostnqn of allowedHosts) checkNqn(hostnqn, 'host NQN');
+  const hosts = new Set(allowedHosts);
+  if (hosts.size > MAX_ALLOWED_HOSTS) {
+    throw new NvbraidError('EINVAL', `a subsystem lists at most ${MAX_ALLOWED_HOSTS} hosts`);
+  }
+  if (allowAnyHost && hosts.size > 0) {
+    throw new NvbraidError('EINVAL', `${nqn} allows any host or those on its list, not both: change one of them first`);
+  }
+  return hosts;
 }

@@ -13,6 +13,11 @@ import type { CommandQueue, CommandSet } from './request.ts';
 import { Subsystem, type SubsystemOptions } from './subsystem.ts';
 
 /**
+ * all: every port with every subsystem that the host may use. port: what the port leads to that was asked, as in Linux.
+ */
+export type DiscoveryScope = 'all' | 'port';
+
+/**
  * The root of the control plane: subsystems by NQN, ports by identifier, and the discovery subsystem that every port
  * answers for. Without I/O: queues are handed in by `acceptQueue`, time by a clock and `tick`, and what happens is told by
  * hooks.
@@ -26,6 +31,8 @@ export class Target {
   readonly #clock: Clock;
   readonly #subsystems = new Map<string, Subsystem>();
   readonly #ports = new Map<number, Port>();
+  #discoveryNqn: string = DISCOVERY_NQN;
+  #discoveryScope: DiscoveryScope = 'all';
   #generation = 1;
   #instances = 0;
   #versions = 0;
@@ -76,8 +83,8 @@ export class Target {
   /** @throws NvbraidError EINVAL, or EBUSY when the name is taken */
   addSubsystem(options: SubsystemOptions): Subsystem {
     checkNqn(options.nqn, 'subsystem NQN');
-    if (options.nqn === DISCOVERY_NQN) {
-      throw new NvbraidError('EINVAL', `${DISCOVERY_NQN} is the discovery subsystem, which every port has`);
+    if (this.isDiscovery(options.nqn)) {
+      throw new NvbraidError('EINVAL', `${options.nqn} is the discovery subsystem, which every port has`);
     }
     if (this.#subsystems.has(options.nqn)) {
       throw new NvbraidError('EBUSY', `subsystem ${options.nqn} exists`, { retryable: false });
@@ -88,6 +95,36 @@ export class Target {
     const subsystem = new Subsystem(this, options);
     this.#subsystems.set(options.nqn, subsystem);
     return subsystem;
+  }
+
+  /** The name of the discovery subsystem: the well-known one, or one of its own by which hosts tell targets apart. */
+  get discoveryNqn(): string {
+    return this.#discoveryNqn;
+  }
+
+  /** Hosts reach discovery by its own name and by the well-known one. */
+  isDiscovery(nqn: string): boolean {
+    return nqn === DISCOVERY_NQN || nqn === this.#discoveryNqn;
+  }
+
+  /** @throws NvbraidError EINVAL, or EBUSY when a subsystem has the name */
+  setDiscoveryNqn(nqn: string): void {
+    checkNqn(nqn, 'discovery NQN');
+    if (this.#subsystems.has(nqn)) throw new NvbraidError('EBUSY', `subsystem ${nqn} exists`, { retryable: false });
+    if (nqn === this.#discoveryNqn) return;
+    this.#discoveryNqn = nqn;
+    this.discoveryChanged();
+  }
+
+  /** Which ports a discovery log tells of. */
+  get discoveryScope(): DiscoveryScope {
+    return this.#discoveryScope;
+  }
+
+  setDiscoveryScope(scope: DiscoveryScope): void {
+    if (scope === this.#discoveryScope) return;
+    this.#discoveryScope = scope;
+    this.discoveryChanged();
   }
 
   /** Its controllers are gone, its ports do not lead to it any more. @throws NvbraidError ENOENT */
@@ -118,26 +155,39 @@ export class Target {
 
   /** Controllers that came in by the port are gone. @throws NvbraidError ENOENT */
   removePort(portId: number): void {
+    this.disablePort(portId);
+    this.#ports.delete(portId);
+  }
+
+  /** The port listens: hosts can connect, subsystems can be linked, its address is fixed. @throws NvbraidError ENOENT */
+  enablePort(portId: number): void {
+    this.#existingPort(portId).enabled = true;
+  }
+
+  /** Links and controllers of the port are gone; its address can be changed. @throws NvbraidError ENOENT */
+  disablePort(portId: number): void {
     const port = this.#existingPort(portId);
     const listed = port.subsystems.size > 0;
+    port.enabled = false;
     for (const subsystem of port.subsystems) {
       subsystem.ports.delete(port);
       for (const controller of subsystem.controllersOn(port)) controller.remove('port unlinked');
       this.#unlinked(port, subsystem);
     }
     port.subsystems.clear();
-    this.#ports.delete(portId);
     for (const controller of [...this.discoveryControllers.values()]) {
       if (controller.port === port) controller.remove('port unlinked');
     }
     if (listed) this.discoveryChanged();
   }
 
-  /** Makes a subsystem reachable by a port. @throws NvbraidError ENOENT, EINVAL */
+  /** Makes a subsystem reachable by a port. @throws NvbraidError ENOENT, EINVAL, EACCES when the port is disabled */
   link(portId: number, nqn: string): void {
     const port = this.#existingPort(portId);
     const subsystem = this.#existing(nqn);
     if (port.subsystems.has(subsystem)) return;
+    if (!port.enabled)
+      throw new NvbraidError('EACCES', `port ${portId} is disabled: enable it before you link subsystems`);
     let links = 0;
     for (const other of this.#ports.values()) links += other.subsystems.size;
     if (links >= MAX_LINKS) throw new NvbraidError('EINVAL', `ports lead to at most ${MAX_LINKS} subsystems together`);
@@ -212,6 +262,7 @@ export class Target {
   controllerGone(controller: Controller): void {
     this.#tableOf(controller).delete(controller);
     this.#controllers--;
+    controller.subsystem?.writeCacheChanged();
     assert(this.#controllers >= 0, 'more controllers gone than created');
     this.hosts.controllerGone(controller);
   }
@@ -244,10 +295,12 @@ export class Target {
     return ++this.#instances;
   }
 
-  /** A discovery log has changed for some host. */
-  discoveryChanged(): void {
+  /** A discovery log has changed for some host. @param port the one whose log it is; by default it may be any */
+  discoveryChanged(port: Port | null = null): void {
     this.#generation++;
-    for (const controller of this.discoveryControllers.values()) controller.discoveryChanged();
+    for (const controller of this.discoveryControllers.values()) {
+      if (port === null || controller.port === port) controller.discoveryChanged();
+    }
   }
 
   // ---------------------------------------------------------------- time
@@ -257,7 +310,7 @@ export class Target {
     return this.#deadlineMs;
   }
 
-  /** Called by controllers whenever they set a deadline. */
+  /** Called by controllers and ports whenever they set a deadline. */
   deadlineSet(ms: number): void {
     if (ms < this.#deadlineMs) this.#deadlineMs = ms;
   }
@@ -266,7 +319,9 @@ export class Target {
   tick(nowMs = this.nowMs()): void {
     if (nowMs < this.#deadlineMs) return;
     for (const controller of this.controllers) controller.tick(nowMs);
+    for (const port of this.#ports.values()) port.tick(nowMs);
     this.#deadlineMs = NEVER;
+    for (const port of this.#ports.values()) this.deadlineSet(port.anaGroups.deadlineMs());
     for (const controller of this.#allControllers()) this.deadlineSet(controller.deadlineMs);
   }
 

@@ -101,9 +101,9 @@ function change(rig: Rig, rng: Rng): void {
       rig.advance(rng.below(rng.chance(0.02) ? 130_000 : 200));
       break;
     case 5:
-      subsystem.setAllowAnyHost(rng.chance(0.9));
-      if (rng.chance(0.1)) subsystem.removeHost(HOST);
-      subsystem.allowHost(HOST);
+      if (rng.chance(0.1)) subsystem.setAccess(false, []);
+      if (rng.chance(0.5)) subsystem.setAccess(true, []);
+      else subsystem.setAccess(false, [HOST]);
       break;
     case 6:
       if (rng.chance(0.1)) rig.target.unlink(1, NQN);
@@ -121,7 +121,7 @@ for (const seed of SEEDS) {
   test(`random admin commands, seed ${seed}`, () => {
     const rng = new Rng(seed);
     const rig = new Rig();
-    rig.subsystem.allowHost(HOST);
+    rig.subsystem.setAccess(false, [HOST]);
     let hosts: Host[] = [];
     const seen = new Set<string>();
     for (let step = 0; step < STEPS; step++) {

@@ -212,12 +212,12 @@ test('the ANA log, byte by byte', () => {
   rig.subsystem.addNamespace({ nsid: 0x102, device: null, blockSize: 512, blockCount: 8 });
   const { queue } = rig.ready();
   const log = queue.getLog(Lid.Ana, 56).reply!;
-  const version = rig.subsystem.version.toString(16).padStart(2, '0');
-  assert.equal(hex(log, 0, 16), `${version}000000000000000100000000000000`);
-  assert.equal(hex(log, 16, 48), `0100000002000000010000000000000001${'00'.repeat(15)}`);
+  // Group 1 was made, and two namespaces came.
+  assert.equal(hex(log, 0, 16), '03000000000000000100000000000000');
+  assert.equal(hex(log, 16, 48), `0100000002000000030000000000000001${'00'.repeat(15)}`);
   assert.equal(hex(log, 48, 56), '0100000002010000');
   const groups = queue.getLog(Lid.Ana, 56, { lsp: 1 }).reply!;
-  assert.equal(hex(groups, 16, 56), `0100000000000000010000000000000001${'00'.repeat(23)}`);
+  assert.equal(hex(groups, 16, 56), `0100000000000000030000000000000001${'00'.repeat(23)}`);
 });
 
 test('the ANA log follows groups and their states', () => {
@@ -246,11 +246,21 @@ test('the ANA log follows groups and their states', () => {
     [5, 1, [2]],
   ]);
   const after = readAna(queue).value;
-  assert.ok(after.chgcnt > before.chgcnt);
-  assert.equal(after.groups[1]!.chgcnt, 1);
+  assert.equal(after.chgcnt, before.chgcnt + 2);
+  assert.equal(after.groups[1]!.chgcnt, before.groups[1]!.chgcnt + 1);
+  assert.equal(after.groups[0]!.chgcnt, before.groups[0]!.chgcnt, 'nobody touched group 1');
+  assert.equal(after.groups[2]!.chgcnt, 1);
   rig.port.setAnaState(5, AnaState.Inaccessible);
-  assert.equal(readAna(queue).value.chgcnt, after.chgcnt, 'nothing has changed');
+  rig.subsystem.resizeNamespace(1, 5);
+  assert.equal(readAna(queue).value.chgcnt, after.chgcnt, 'nothing has changed that the log shows');
   rig.subsystem.setAnaGroup(1, 5);
+  const moved = readAna(queue).value;
+  assert.equal(moved.chgcnt, after.chgcnt + 1);
+  assert.deepEqual(
+    moved.groups.map((group, i) => group.chgcnt - after.groups[i]!.chgcnt),
+    [1, 1, 0],
+    'one group lost it, one got it',
+  );
   assert.deepEqual(states(queue), [
     [1, 1, []],
     [5, 3, [1, 2]],

@@ -23,29 +23,25 @@ import {
   MAX_NAMESPACES,
   WARNING_TEMPERATURE_KELVIN,
 } from '../limits.ts';
-import { VERSION } from '../properties.ts';
-import { IN_CAPSULE_BYTES, MAX_DATA_TRANSFER_BYTES, MAX_QUEUE_SIZE } from '../queue-limits.ts';
 
 /** Log pages 00h, 12h and 13h, and scopes of admin commands in 05h, are supported (LPA bit 5). */
 const LPA_MISCELLANEOUS = 0x20;
 /** One firmware slot, read only. */
 const FRMW = 0x03;
-const MPSMIN_SHIFT = 12;
-const MDTS = 31 - Math.clz32(MAX_DATA_TRANSFER_BYTES) - MPSMIN_SHIFT;
 const SQE_BYTES = 64;
 
 /** What both kinds of controller say of themselves. */
 function common(controller: Controller): Partial<IdentifyController> {
   return {
-    mdts: MDTS,
+    mdts: controller.port.mdts,
     cntlid: controller.cntlid,
-    ver: VERSION,
+    ver: controller.version,
     ctratt: Ctratt.HostId128,
     acl: MAX_ABORTS - 1,
     aerl: MAX_ASYNC_EVENT_REQUESTS - 1,
     elpe: ERROR_LOG_ENTRIES - 1,
     kas: KEEP_ALIVE_GRANULARITY,
-    maxcmd: MAX_QUEUE_SIZE,
+    maxcmd: controller.port.maxQueueSize,
     sgls: Sgls.Supported | Sgls.Offset | Sgls.TransportDataBlock,
     subnqn: controller.subnqn,
     msdbd: 1,
@@ -57,6 +53,9 @@ export function identifyIoController(controller: Controller): Uint8Array {
   const subsystem = controller.subsystem!;
   return IdentifyController.toBytes({
     ...common(controller),
+    vid: subsystem.identity.vendorId,
+    ssvid: subsystem.identity.subsystemVendorId,
+    ieee: ieeeBytes(subsystem.identity.ieeeOui),
     sn: subsystem.serial,
     mn: subsystem.model,
     fr: subsystem.firmware,
@@ -81,9 +80,14 @@ export function identifyIoController(controller: Controller): Uint8Array {
     oncs: Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect,
     vwc: Vwc.Present | Vwc.FlushAllSupported,
     // A block is atomic, a range of several is not: all atomicity fields are 0, which means one block.
-    ioccsz: (SQE_BYTES + IN_CAPSULE_BYTES) / 16,
+    ioccsz: (SQE_BYTES + controller.port.inCapsuleBytes) / 16,
     iorcsz: 1,
   });
+}
+
+/** Least significant byte first. */
+function ieeeBytes(oui: number): Uint8Array {
+  return Uint8Array.of(oui & 0xff, (oui >> 8) & 0xff, (oui >> 16) & 0xff);
 }
 
 /** Identify Controller of a discovery controller (CNS 01h). */

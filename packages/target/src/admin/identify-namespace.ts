@@ -44,7 +44,7 @@ export function identifyNamespace(controller: Controller, request: Request): Pag
     dlfeat: DLFEAT_ZEROES | (namespace.thin ? DLFEAT_WRITE_ZEROES : 0),
     nvmcap: BigInt(namespace.blockCount) * BigInt(namespace.blockSize),
     anagrpid: namespace.anaGroupId,
-    nsattr: namespace.readOnly ? NSATTR_WRITE_PROTECTED : 0,
+    nsattr: namespace.writeProtected ? NSATTR_WRITE_PROTECTED : 0,
     nguid: namespace.nguid ?? new Uint8Array(16),
     eui64: namespace.eui64 ?? new Uint8Array(8),
     lbaf: [{ ms: 0, lbads: 31 - Math.clz32(namespace.blockSize), rp: 0 }],
@@ -98,7 +98,7 @@ export function identifyNamespaceIndependent(controller: Controller, request: Re
     nsfeat: namespace.volatileWriteCache ? 0 : NSFEAT_NO_WRITE_CACHE,
     nmic: Nmic.Shared,
     anagrpid: namespace.anaGroupId,
-    nsattr: namespace.readOnly ? NSATTR_WRITE_PROTECTED : 0,
+    nsattr: namespace.writeProtected ? NSATTR_WRITE_PROTECTED : 0,
     nrdy: 1,
   });
 }

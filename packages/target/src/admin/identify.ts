@@ -50,7 +50,7 @@ export function replyPage(request: Request, page: Uint8Array, offset: number): b
 export function namespaceOf(controller: Controller, request: Request): Namespace | null | number {
   const nsid = Sqe.nsid.get(request.sqeView, request.sqeBase);
   if (nsid === 0 || nsid > MAX_NAMESPACES) return Status.InvalidNamespaceOrFormat | DNR;
-  return controller.subsystem?.namespace(nsid) ?? null;
+  return controller.namespace(nsid);
 }
 
 /** Active namespaces with a greater nsid than the command names. */
@@ -58,7 +58,6 @@ export function namespacesAfter(controller: Controller, request: Request): numbe
   const after = Sqe.nsid.get(request.sqeView, request.sqeBase);
   if (after >= NSID_LIMIT) return Status.InvalidNamespaceOrFormat | DNR;
   const nsids: number[] = [];
-  for (const namespace of controller.subsystem?.namespaces ?? [])
-    if (namespace.nsid > after) nsids.push(namespace.nsid);
+  for (const namespace of controller.namespaces) if (namespace.nsid > after) nsids.push(namespace.nsid);
   return nsids;
 }

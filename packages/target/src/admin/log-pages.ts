@@ -21,7 +21,7 @@ import { temperatureWarning } from './feature-table.ts';
 /** LID 00h: made from the table that runs Get Log Page. */
 export const supportedPages: LogPage = {
   page: (controller) =>
-    supportedLogPages(new Map([...controller.kind.logPages.keys()].map((lid) => [lid, { lsupp: 1 }]))),
+    supportedLogPages(new Map([...controller.kind.logPages].map(([lid, { lidsp = 0 }]) => [lid, { lsupp: 1, lidsp }]))),
 };
 
 /** LID 01h. */
@@ -82,19 +82,20 @@ export const commandEffects: LogPage = {
   },
 };
 
-/** LID 0Ch. Groups without a namespace are listed when somebody has given them a state. */
+/** LID 0Ch. Groups without a namespace are listed when they exist on the port; namespaces, when the host sees them. */
 export const ana: LogPage = {
+  lidsp: ANA_LSP_RGO,
   page(controller, request) {
     const groupsOnly = (GetLogPageSqe.lsp.get(request.sqeView, request.sqeBase) & ANA_LSP_RGO) !== 0;
-    return anaLog({ chgcnt: controller.subsystem!.version, groups: anaGroups(controller) }, groupsOnly);
+    const chgcnt = controller.subsystem!.anaChangeCount(controller.port);
+    return anaLog({ chgcnt, groups: anaGroups(controller) }, groupsOnly);
   },
 };
 
 function anaGroups(controller: Controller): AnaGroup[] {
-  const port = controller.port;
-  const nsids = new Map<number, number[]>();
-  for (const grpid of port.anaGroupIds()) nsids.set(grpid, []);
-  for (const namespace of controller.subsystem!.namespaces) {
+  const { port } = controller;
+  const nsids = new Map<number, number[]>(port.anaGroups.ids().map((grpid) => [grpid, []]));
+  for (const namespace of controller.namespaces) {
     const members = nsids.get(namespace.anaGroupId);
     if (members === undefined) nsids.set(namespace.anaGroupId, [namespace.nsid]);
     else members.push(namespace.nsid);
@@ -103,7 +104,7 @@ function anaGroups(controller: Controller): AnaGroup[] {
     .sort(([a], [b]) => a - b)
     .map(([grpid, members]) => ({
       grpid,
-      chgcnt: port.anaChangeCount(grpid),
+      chgcnt: controller.subsystem!.anaGroupChangeCount(port, grpid),
       state: port.anaState(grpid),
       nsids: members,
     }));
