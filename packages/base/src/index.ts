@@ -6,5 +6,8 @@ export * from './memory.ts';
 export * from './outbox.ts';
 export * from './ring.ts';
 export * from './rng.ts';
+export * as fields from './setting-fields.ts';
+export * from './settings.ts';
 export * from './slab-pool.ts';
 export * from './state-machine.ts';
+export * from './token-bucket.ts';

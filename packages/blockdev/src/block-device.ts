@@ -1,4 +1,4 @@
-import type { Memory } from '@nvbraid/base';
+import type { Memory, Timers } from '@nvbraid/base';
 
 /** The operations of a block device. */
 export const IoOp = {
@@ -130,7 +130,11 @@ export interface BackgroundWork {
 export interface OpenOptions {
   /** How many threads of the process have the device open together; with 1 nothing is locked. */
   readonly threads: number;
+  /** Which of them this is, from 0 on: what is random differs between threads. Default 0. */
+  readonly thread?: number;
   readonly background?: BackgroundWork;
+  /** What filters wait with. Default: the machine's clock and the timers of Node's event loop. */
+  readonly timers?: Timers;
   /** Receives what an operator must know and an IoResult cannot say, as one sentence. */
   readonly log?: (message: string) => void;
 }

@@ -3,6 +3,8 @@ import type { BlockDevice, DeviceSpec, OpenOptions, PreparedDevice } from './blo
 import type { FileDeviceSpec, PreparedFileDevice } from './file/file-spec.ts';
 import { openFileDevice, prepareFile, releaseFile } from './file/prepare-file.ts';
 import type { FilterKind, FilterSpec, PreparedFilter } from './filters/filter.ts';
+import { FILTER_KINDS } from './filters/filter-table.ts';
+import { tunableRow } from './filters/tunable.ts';
 import { VOLATILE_CACHE } from './filters/volatile-cache.ts';
 import { MemoryDevice, type MemoryDeviceSpec, type PreparedMemoryDevice, prepareMemory } from './memory-device.ts';
 import { NullDevice, type NullDeviceSpec, type PreparedNullDevice, prepareNull } from './null-device.ts';
@@ -36,7 +38,7 @@ function filterRow(filter: FilterKind): Kind {
   const prepared = (spec: FilterSpec, lower: PreparedDevice): PreparedFilter => {
     const { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite = false } = lower;
     const geometry = { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite };
-    return { ...spec, ...geometry, ...filter.changes, lower };
+    return { ...spec, ...geometry, ...filter.changes, ...filter.share?.(spec, lower), lower };
   };
   return row<FilterSpec, PreparedFilter>({
     prepareNow(spec) {
@@ -49,13 +51,13 @@ function filterRow(filter: FilterKind): Kind {
         throw new NvbraidError('ENOTSUP', `a ${spec.kind} filter works in one thread only: use one reactor, or none`);
       }
       const lower = openDevice(spec.lower, options);
-      return filter.open(spec, lower);
+      return filter.open(spec, lower, options);
     },
     release: (spec) => releaseDevice(spec.lower),
   });
 }
 
-const KINDS = new Map<string, Kind>([
+const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   [
     'memory',
     row<MemoryDeviceSpec, PreparedMemoryDevice>({
@@ -68,6 +70,7 @@ const KINDS = new Map<string, Kind>([
     row<NullDeviceSpec, PreparedNullDevice>({ prepareNow: prepareNull, open: (prepared) => new NullDevice(prepared) }),
   ],
   ['volatile-cache', filterRow(VOLATILE_CACHE)],
+  ...FILTER_KINDS.map((kind): [string, Kind] => [kind.kind, filterRow(tunableRow(kind))]),
   [
     'file',
     row<FileDeviceSpec, PreparedFileDevice>({ prepare: prepareFile, open: openFileDevice, release: releaseFile }),

@@ -54,3 +54,27 @@ export const MAX_LOGGED_FAILURES = 32;
 export const VOLATILE_CACHE_BLOCKS = 65536;
 /** Longest write of a volatile cache to the device below, in bytes. */
 export const WRITE_BACK_BYTES = 128 * 1024;
+
+/** Settings of one filter as JSON, in bytes. The longest are a path and seven delays of 256 characters each. */
+export const SETTINGS_BYTES = 4096;
+/** Characters of a delay: a table of percentiles. */
+export const DELAY_CHARS = 256;
+/** Filters on one device. */
+export const MAX_FILTERS = 16;
+/** Threads that keep statistics of their own, the main thread included; those beyond share the last place. */
+export const MAX_FILTER_THREADS = 65;
+/** Between two looks of a filter at what it holds up, in ms: how soon a release is seen. */
+export const HELD_LOOK_MS = 5;
+/** Longest delay of an operation, in ms; hosts give up long before. */
+export const MAX_DELAY_MS = 3_600_000;
+/** Lines of a log that wait to be written, in bytes, and how long they wait at most, in ms. */
+export const LOG_BUFFER_BYTES = 64 * 1024;
+export const LOG_DELAY_MS = 50;
+/** Blocks of which a corrupting filter remembers older contents, per thread. */
+export const REMEMBERED_BLOCKS = 256;
+/** One step of a commit of an overlay, in bytes: I/O to these waits meanwhile. */
+export const COMMIT_STEP_BYTES = 1024 * 1024;
+/** Blocks of a device under an overlay: its map has one bit for each (256 MiB). */
+export const MAX_OVERLAY_BLOCKS = 2 ** 31;
+/** One piece of an overlay's map as it is written to its file, in bytes. */
+export const MAP_PAGE_BYTES = 4096;

@@ -1,5 +1,13 @@
 import { Memory } from '@nvbraid/base';
-import { type BlockDevice, type DeviceSpec, type Io, IoOp, IoResult, type PreparedDevice } from '../block-device.ts';
+import {
+  type BlockDevice,
+  type DeviceSpec,
+  type Io,
+  IoOp,
+  IoResult,
+  type OpenOptions,
+  type PreparedDevice,
+} from '../block-device.ts';
 
 /** A device that stands on another one. */
 export interface FilterSpec extends DeviceSpec {
@@ -53,7 +61,9 @@ export interface FilterKind {
   readonly changes?: Partial<Pick<PreparedDevice, 'readOnly' | 'volatileWriteCache' | 'thin' | 'compareAndWrite'>>;
   /** True when its state belongs to one thread, so that it cannot be opened by several. */
   readonly oneThread?: boolean;
-  open(prepared: PreparedFilter, lower: BlockDevice): BlockDevice;
+  /** What its threads share, and what follows from its settings: merged into the prepared spec. */
+  share?(spec: FilterSpec, lower: PreparedDevice): object;
+  open(prepared: PreparedFilter, lower: BlockDevice, options: OpenOptions): BlockDevice;
 }
 
 /** An operation that a filter sends down. One object serves one operation at a time. */

@@ -8,12 +8,14 @@ import type { PreparedFileDevice } from '../../src/file/file-spec.ts';
 import {
   type BlockDevice,
   type DeviceSpec,
+  type FilterConfig,
   fileDevice,
   memoryDevice,
   openDevice,
   type PreparedDevice,
   prepareDevice,
   releaseDevice,
+  stackFilters,
   volatileCache,
 } from '../../src/index.ts';
 import { MemoryDevice, prepareMemory } from '../../src/memory-device.ts';
@@ -119,6 +121,25 @@ function cached(name: string, lower: (size: number, blockSize: number) => Device
   return { name, open: (size, blockSize) => openSpec(volatileCache(lower(size, blockSize), { maxBlocks })) };
 }
 
+/** Filters that change when things happen, or tell of them, and nothing else. */
+function filtered(name: string, filters: FilterConfig[], variant: FileVariant | null = null): Backend {
+  return {
+    name,
+    open: (size, blockSize) => {
+      const device = variant === null ? memoryDevice({ size, blockSize }) : fileSpec(size, blockSize, variant);
+      return openSpec(stackFilters(device, filters), variant?.threads);
+    },
+  };
+}
+
+const WATCHING: FilterConfig[] = [{ kind: 'log', path: freshPath(), 'lines-per-second': 50 }, { kind: 'stats' }];
+const IDLE: FilterConfig[] = [
+  { kind: 'error', ops: 'none' },
+  { kind: 'corrupt' },
+  { kind: 'read-only', enabled: false },
+  { kind: 'rate' },
+];
+
 function loopSkip(): string | null {
   if (process.platform !== 'linux') return 'loop devices exist on Linux only';
   if (process.getuid?.() !== 0) return 'needs root';
@@ -177,6 +198,13 @@ export const BACKENDS: Backend[] = [
   unrulyFile('file, unruly calls, every write on the pool', { asyncWriteBytes: 0 }),
   loop('block device', {}),
   loop('block device, node:fs alone, shared', { native: false, threads: 2 }),
+  filtered('delays before over memory', [{ kind: 'delay', read: 'uniform 0 3ms', write: 'exponential 1ms', flush: 1 }]),
+  filtered('delays after over file', [{ kind: 'delay', where: 'after', read: 'p50=0 p90=3ms', write: '1ms' }], {}),
+  filtered('a rate over file, shared', [{ kind: 'rate', iops: 20_000, bandwidth: '400MiB' }], { threads: 2 }),
+  filtered('log and stats over file', WATCHING, {}),
+  filtered('log and stats over memory', WATCHING),
+  filtered('filters at rest', IDLE),
+  filtered('everything that lets through', [...WATCHING, { kind: 'delay', write: 'uniform 0 2ms' }, ...IDLE], {}),
   cached('volatile-cache over memory', (size, blockSize) => memoryDevice({ size, blockSize }), 4096),
   cached('volatile-cache over file', (size, blockSize) => fileSpec(size, blockSize, {}), 4096),
   cached('volatile-cache of 8 blocks over file', (size, blockSize) => fileSpec(size, blockSize, {}), 8),
