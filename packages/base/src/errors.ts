@@ -7,6 +7,10 @@ export const ERROR_CODES = {
   EACCES: { retryable: false },
   ENOENT: { retryable: false },
   EINVAL: { retryable: false },
+  /** There is an object of this name. */
+  EEXIST: { retryable: false },
+  /** What is to be deleted has something in it. */
+  ENOTEMPTY: { retryable: false },
   ENOTSUP: { retryable: false },
   EIO: { retryable: false },
   /** The object is being removed. */

@@ -144,7 +144,7 @@ export function hexOf(bytes: Uint8Array): string {
 }
 
 /** A UUID of version 8 (RFC 9562, 5.8) made from a name. */
-function derivedUuid(name: string): string {
+export function derivedUuid(name: string): string {
   const bytes = digest128(name);
   bytes[6] = (bytes[6]! & 0x0f) | 0x80;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
