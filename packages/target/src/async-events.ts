@@ -33,6 +33,11 @@ export const EVENTS = {
   ),
   anaChange: notice(AsyncEventBit.AnaChange, AsyncEventNotice.AnaChange, Lid.Ana),
   discoveryChange: notice(AsyncEventBit.DiscoveryLog, AsyncEventNotice.DiscoveryLogPageChange, Lid.Discovery),
+  crossControllerReset: notice(
+    AsyncEventBit.CrossControllerReset,
+    AsyncEventNotice.CrossControllerResetCompleted,
+    Lid.CrossControllerReset,
+  ),
   temperature: {
     enable: SmartWarning.Temperature,
     lid: Lid.Smart,

@@ -21,6 +21,8 @@ export interface LogPage {
   /** What LID 00h says of parameters of this page. Default 0. */
   readonly lidsp?: number;
   page(controller: Controller, request: Request): Page;
+  /** Called once the page, or a part of it, was returned. */
+  returned?(controller: Controller, request: Request): void;
   /** Called once the page was read without RAE. */
   read?(controller: Controller): void;
 }

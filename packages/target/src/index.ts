@@ -2,6 +2,7 @@ export * from './ana.ts';
 export * from './ana-groups.ts';
 export * from './control-limits.ts';
 export * from './controller.ts';
+export * from './controller-instance.ts';
 export * from './controller-states.ts';
 export * from './discovery-log.ts';
 export * from './error-log.ts';

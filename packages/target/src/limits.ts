@@ -75,3 +75,22 @@ export const CRITICAL_TEMPERATURE_KELVIN = 373;
 export const MAX_REGISTRANTS = 1024;
 /** Reservation notifications that a controller keeps for its host; the oldest goes first. The page counts to 255. */
 export const MAX_RESERVATION_NOTIFICATIONS = 256;
+/** From the end of an association until every thread has heard of it: a message, and the longest turn of a thread. */
+const CQT_THREAD_MS = 100;
+/** What a device may take for the one operation that it was given: a disk that is loaded, not one that hangs. */
+const CQT_DEVICE_MS = 5_000;
+/** CQT of subsystems that are not told another, in ms. */
+export const DEFAULT_CQT_MS = CQT_THREAD_MS + CQT_DEVICE_MS;
+/** CQT has 16 bits. */
+export const MAX_CQT_MS = 0xffff;
+/** Commands that are under way beyond CQT are told of again after this long, in ms. */
+export const OVERDUE_REPEAT_MS = 60_000;
+/** CCRL: Cross-Controller Resets of one controller in progress at a time. */
+export const CCR_LIMIT = 4;
+/** Entries of the Cross-Controller Reset log: a page of 4 KiB. */
+export const CCR_LOG_ENTRIES = 511;
+/**
+ * A Cross-Controller Reset that takes longer is answered before it is over, in ms: a controller without a command in a
+ * slow device is quiet long before, and the host is spared an event and a log page.
+ */
+export const CCR_PATIENCE_MS = 100;

@@ -23,7 +23,7 @@ function zero(bytes: Uint8Array): boolean {
 }
 
 test('Identify Controller, byte by byte', () => {
-  const { queue } = new Rig().ready();
+  const { queue, controller } = new Rig().ready();
   const page = queue.identify(Cns.Controller).reply!;
   assert.equal(page.length, 4096);
   // Written out from Base 2.1, figure "Identify Controller data structure"; every byte that is not zero.
@@ -39,14 +39,17 @@ test('Identify Controller, byte by byte', () => {
   put(77, 8); // MDTS: 1 MiB
   put(78, 1, 0); // CNTLID
   put(80, 0x00, 0x01, 0x02, 0x00); // VER 2.1.0
-  put(92, 0x00, 0x09, 0, 0); // OAES: namespace attributes, ANA
+  put(92, 0x00, 0x09, 0x10, 0); // OAES: namespace attributes, ANA, Cross-Controller Reset
   put(96, 1); // CTRATT: 128-bit host identifier
   put(111, 1); // I/O controller
+  put(135, controller.ciu);
+  expected.set(new Uint8Array(new BigUint64Array([controller.cirn]).buffer), 136); // CIRN
   put(258, 3, 3, 3, 0x26, 127); // ACL, AERL, FRMW, LPA, ELPE
   put(266, 0x57, 0x01, 0x75, 0x01); // WCTEMP 343 K, CCTEMP 373 K
   put(320, 1); // KAS
   put(342, 10, 0x1f); // ANATT, ANACAP
   put(344, 128, 0, 0, 0, 128); // ANAGRPMAX, NANAGRPID
+  put(386, 0xec, 0x13); // CQT 5100 ms
   put(512, 0x66, 0x44, 0x00, 0x04); // SQES, CQES, MAXCMD 1024
   put(516, 0x00, 0x04); // NN 1024
   put(520, 0x1c); // ONCS: DSM, Write Zeroes, save and select
@@ -56,6 +59,7 @@ test('Identify Controller, byte by byte', () => {
   text(768, NQN.length, NQN);
   put(1792, 0x04, 0x02, 0, 0, 1); // IOCCSZ (64 + 8192) / 16, IORCSZ
   put(1803, 1); // MSDBD
+  put(1807, 4); // CCRL
   for (let i = 0; i < 4096; i++) assert.equal(page[i], expected[i], `byte ${i}`);
 });
 
