@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { NvbraidError } from '@nvbraid/base';
 import {
@@ -34,6 +35,7 @@ import {
   REACTOR_RESTART_MS,
 } from './limits.ts';
 import { QueueDriver } from './queue-driver.ts';
+import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { systemClock } from './system-clock.ts';
@@ -352,6 +354,11 @@ export class Target extends EventEmitter<TargetEventMap> {
         // The number stays known until the last queue is reported gone; the entry is cheap and bounded by them.
         if (controller.ioQueueCount === 0) this.#associations.delete(this.#associationOf.get(controller)!);
         this.emit('controller-gone', controller, reason);
+      },
+      random64: () => randomBytes(8).readBigUInt64LE(),
+      overdue: (controller, lateMs) => this.emit('log', overdueText(controller, lateMs)),
+      quiet: (controller, tookMs) => {
+        if (tookMs > controller.subsystem!.cqtMs) this.emit('log', quietText(controller, tookMs));
       },
       namespacesChanged: (subsystem) => this.#publish(subsystem),
       unlinked: (snapshot) => this.#publishSnapshot(snapshot),

@@ -74,7 +74,7 @@ test('Cross-Controller Reset waits for every queue, in whichever order they end'
   assert.deepEqual([request.status, request.dw0], [0, 1]);
 });
 
-test('a reset that takes long is answered without success; log page and event tell of its end', () => {
+test('a reset that takes long is answered without success, and log page and event tell of its end', () => {
   const { rig, source, named } = paths();
   source.setFeature(0x0b, 0x100000);
   const event = source.asyncEventRequest();
