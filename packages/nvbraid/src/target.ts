@@ -193,6 +193,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         readOnly: config.readOnly ?? prepared.readOnly,
         thin: prepared.thin,
         volatileWriteCache: prepared.volatileWriteCache,
+        compareAndWrite: prepared.compareAndWrite ?? false,
       });
       if (!isOpenDevice(prepared)) this.#prepared.set(`${nqn}/${namespace.nsid}`, prepared);
       return namespace.nsid;
@@ -375,6 +376,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       nqn,
       portId: entry.port.portId,
       counters: counters.words.buffer as SharedArrayBuffer,
+      host: { hostnqn: controller.hostnqn, hostid: controller.hostid, cntlid: controller.cntlid },
     };
     this.#threadOf.set(owner, thread);
     return owner;

@@ -13,6 +13,7 @@ export * from './io/io-command.ts';
 export * from './io/io-commands.ts';
 export * from './io/io-counters.ts';
 export * from './io/io-task.ts';
+export * from './io/pieces.ts';
 export * from './limits.ts';
 export * from './namespace.ts';
 export * from './namespace-table.ts';

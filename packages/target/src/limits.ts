@@ -41,6 +41,25 @@ export const MAX_ASYNC_EVENT_REQUESTS = 4;
 export const MAX_ABORTS = 4;
 /** Entries of the error log: ELPE + 1. */
 export const ERROR_LOG_ENTRIES = 128;
+/** Bytes of one piece in which Compare, Verify and Copy move data; at least a block of any size. */
+export const PIECE_BYTES = 128 * 1024;
+/** Pieces of a thread: commands beyond that wait. */
+export const MAX_PIECES = 4;
+/** MSRC + 1: source ranges of a Copy command. */
+export const COPY_RANGES = 128;
+/** MSSRL: bytes of one source range of a Copy command. */
+export const COPY_RANGE_BYTES = 1 << 20;
+/**
+ * MCL and VSL: bytes of all source ranges of a Copy command together, and of a Verify command. A device in memory moves
+ * them in one turn of its thread's event loop.
+ */
+export const COPY_BYTES = 4 << 20;
+/** VSL, WUSL: the same as powers of two of 4 KiB. */
+export const VERIFY_LIMIT = 10;
+/** WUSL: bytes of one Write Uncorrectable command, 1 MiB, as a power of two of 4 KiB. */
+export const WRITE_UNCORRECTABLE_LIMIT = 8;
+/** ACWU + 1: blocks of a fused Compare and Write. One block is what is whole towards everything else, as for Write. */
+export const COMPARE_AND_WRITE_BLOCKS = 1;
 /** ANA groups: ANAGRPMAX and NANAGRPID. */
 export const MAX_ANA_GROUPS = 128;
 /** ANATT: seconds that a group stays in the change state at most. */

@@ -13,6 +13,8 @@ export interface NamespaceEntry {
   readonly blockCount: number;
   readonly readOnly: boolean;
   readonly pathStatus: number;
+  /** Every write ends on stable storage. */
+  readonly writeThrough: boolean;
   /** The commands of its command set. */
   readonly commands: IoCommandRows;
 }
@@ -56,6 +58,7 @@ export class NamespaceTable {
         blockCount: namespace.blockCount,
         readOnly: namespace.readOnly,
         pathStatus: namespace.pathStatus,
+        writeThrough: namespace.writeThrough === true,
         commands: ioCommandRows(namespace.csi ?? Csi.Nvm),
       });
     }

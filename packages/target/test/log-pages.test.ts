@@ -150,8 +150,11 @@ test('the effects log says what is run, and the data plane agrees', () => {
       [0x00, 0, 0],
       [0x01, 1, 0],
       [0x02, 0, 0],
+      [0x05, 0, 0],
       [0x08, 1, 0],
       [0x09, 1, 0],
+      [0x0c, 0, 0],
+      [0x19, 1, 0],
     ],
   );
   const table = new NamespaceTable(() => assert.fail('no device is opened'));

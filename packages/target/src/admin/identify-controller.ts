@@ -4,6 +4,7 @@ import {
   Cmic,
   ControllerType,
   Ctratt,
+  Fuses,
   IdentifyController,
   Lpa,
   Oncs,
@@ -14,6 +15,7 @@ import type { Controller } from '../controller.ts';
 import {
   ANA_TRANSITION_SECONDS,
   CCR_LIMIT,
+  COMPARE_AND_WRITE_BLOCKS,
   CRITICAL_TEMPERATURE_KELVIN,
   DEFAULT_FIRMWARE,
   ERROR_LOG_ENTRIES,
@@ -29,6 +31,8 @@ import {
 const LPA_MISCELLANEOUS = 0x20;
 /** One firmware slot, read only. */
 const FRMW = 0x03;
+/** Copy takes source ranges of format 0h. */
+const COPY_FORMATS = 0x01;
 const SQE_BYTES = 64;
 
 /** What both kinds of controller say of themselves. */
@@ -82,7 +86,11 @@ export function identifyIoController(controller: Controller): Uint8Array {
     cqesMax: 4,
     nn: MAX_NAMESPACES,
     mnan: MAX_NAMESPACES,
-    oncs: Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect,
+    oncs: Oncs.Compare | Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect | Oncs.Verify | Oncs.Copy,
+    // Said of the controller as a whole, so every namespace must be able to.
+    fuses: subsystem.namespaces.every((namespace) => namespace.compareAndWrite) ? Fuses.CompareAndWrite : 0,
+    acwu: COMPARE_AND_WRITE_BLOCKS - 1,
+    cdfs: COPY_FORMATS,
     vwc: Vwc.Present | Vwc.FlushAllSupported,
     // A block is atomic, a range of several is not: all atomicity fields are 0, which means one block.
     ioccsz: (SQE_BYTES + controller.port.inCapsuleBytes) / 16,
