@@ -11,10 +11,8 @@ import {
 import {
   IoCommands,
   IoCounters,
-  type IoHost,
   type NamespaceSnapshot,
   NamespaceTable,
-  Pieces,
   type QueueEnvironment,
   type QueueHandoff,
   QueuePair,
@@ -30,7 +28,6 @@ export interface QueueOwner {
   readonly portId: number;
   /** Where the commands of this subsystem in this thread are counted. */
   readonly counters: SharedArrayBuffer;
-  readonly host: IoHost;
 }
 
 export interface DataPlaneOptions {
@@ -135,8 +132,6 @@ export class DataPlane {
   /** Open devices by namespace instance, with the number of tables that name them. */
   readonly #devices = new Map<number, BlockDevice>();
   readonly #queues = new Map<QueuePair, OwnedQueue>();
-  /** What commands of this thread move data through. */
-  readonly #pieces = new Pieces();
   readonly #closing = new Set<Promise<void>>();
 
   constructor(options: DataPlaneOptions) {
@@ -203,7 +198,7 @@ export class DataPlane {
 
   commands(owner: QueueOwner): IoCommands {
     const table = this.table(owner.nqn, owner.portId);
-    return new IoCommands(table, new IoCounters(owner.counters), { host: owner.host, pieces: this.#pieces });
+    return new IoCommands(table, new IoCounters(owner.counters));
   }
 
   /** Goes on with a queue that the control plane has connected. */

@@ -169,7 +169,6 @@ export class Pair implements QueueEnvironment {
       readOnly: device.readOnly,
       thin: device.thin,
       volatileWriteCache: device.volatileWriteCache,
-      compareAndWrite: device.compareAndWrite === true,
     }).nsid;
   }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { NvbraidError } from '@nvbraid/base';
 import {
@@ -35,7 +34,6 @@ import {
   REACTOR_RESTART_MS,
 } from './limits.ts';
 import { QueueDriver } from './queue-driver.ts';
-import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { systemClock } from './system-clock.ts';
@@ -193,7 +191,6 @@ export class Target extends EventEmitter<TargetEventMap> {
         readOnly: config.readOnly ?? prepared.readOnly,
         thin: prepared.thin,
         volatileWriteCache: prepared.volatileWriteCache,
-        compareAndWrite: prepared.compareAndWrite ?? false,
       });
       if (!isOpenDevice(prepared)) this.#prepared.set(`${nqn}/${namespace.nsid}`, prepared);
       return namespace.nsid;
@@ -356,11 +353,6 @@ export class Target extends EventEmitter<TargetEventMap> {
         if (controller.ioQueueCount === 0) this.#associations.delete(this.#associationOf.get(controller)!);
         this.emit('controller-gone', controller, reason);
       },
-      random64: () => randomBytes(8).readBigUInt64LE(),
-      overdue: (controller, lateMs) => this.emit('log', overdueText(controller, lateMs)),
-      quiet: (controller, tookMs) => {
-        if (tookMs > controller.subsystem!.cqtMs) this.emit('log', quietText(controller, tookMs));
-      },
       namespacesChanged: (subsystem) => this.#publish(subsystem),
       unlinked: (snapshot) => this.#publishSnapshot(snapshot),
       ioTotals: (subsystem): IoTotals => IoCounters.sum(this.#counters.get(subsystem.nqn) ?? []),
@@ -376,7 +368,6 @@ export class Target extends EventEmitter<TargetEventMap> {
       nqn,
       portId: entry.port.portId,
       counters: counters.words.buffer as SharedArrayBuffer,
-      host: { hostnqn: controller.hostnqn, hostid: controller.hostid, cntlid: controller.cntlid },
     };
     this.#threadOf.set(owner, thread);
     return owner;

@@ -1,5 +1,6 @@
 import {
   AsyncEventBit,
+  AsyncEventIoCommand,
   AsyncEventNotice,
   AsyncEventType,
   asyncEventDw0,
@@ -13,7 +14,7 @@ import type { Request } from './request.ts';
 
 /** Something that a host can be told by completing an Asynchronous Event Request. */
 export interface AsyncEvent {
-  /** Bit of the Asynchronous Event Configuration feature that lets it out. */
+  /** Bit of the Asynchronous Event Configuration feature that lets it out; 0 when none is needed. */
   readonly enable: number;
   /** Log page that tells more; reading it without RAE lets the event out again. */
   readonly lid: number;
@@ -33,11 +34,12 @@ export const EVENTS = {
   ),
   anaChange: notice(AsyncEventBit.AnaChange, AsyncEventNotice.AnaChange, Lid.Ana),
   discoveryChange: notice(AsyncEventBit.DiscoveryLog, AsyncEventNotice.DiscoveryLogPageChange, Lid.Discovery),
-  crossControllerReset: notice(
-    AsyncEventBit.CrossControllerReset,
-    AsyncEventNotice.CrossControllerResetCompleted,
-    Lid.CrossControllerReset,
-  ),
+  /** Kept out by the Reservation Notification Mask feature, before it comes here. */
+  reservation: {
+    enable: 0,
+    lid: Lid.Reservation,
+    dw0: asyncEventDw0(AsyncEventType.IoCommand, AsyncEventIoCommand.ReservationLogPageAvailable, Lid.Reservation),
+  },
   temperature: {
     enable: SmartWarning.Temperature,
     lid: Lid.Smart,
@@ -76,7 +78,8 @@ export class AsyncEvents {
   }
 
   raise(event: AsyncEvent): void {
-    if ((this.configuration & event.enable) === 0 || this.#masked.has(event)) return;
+    if (event.enable !== 0 && (this.configuration & event.enable) === 0) return;
+    if (this.#masked.has(event)) return;
     this.#masked.add(event);
     const request = this.#parked.shift();
     if (request === undefined) this.#pending.push(event);

@@ -1,5 +1,6 @@
 import { type CommandEffects, type FeatureEffects, Scope } from '@nvbraid/wire';
 import type { Controller } from './controller.ts';
+import type { Namespace } from './namespace.ts';
 import type { Request } from './request.ts';
 
 /** An admin command: a row of a controller kind's table. The effects log is made from the table. */
@@ -21,9 +22,7 @@ export interface LogPage {
   /** What LID 00h says of parameters of this page. Default 0. */
   readonly lidsp?: number;
   page(controller: Controller, request: Request): Page;
-  /** Called once the page, or a part of it, was returned. */
-  returned?(controller: Controller, request: Request): void;
-  /** Called once the page was read without RAE. */
+  /** Called once the page was read without RAE; events that it raises come out again. */
   read?(controller: Controller): void;
 }
 
@@ -34,15 +33,26 @@ export interface Feature {
   readonly changeable?: boolean;
   /** Get Features returns the value as data instead of in dword 0. */
   data?(controller: Controller): Uint8Array;
-  /** Refuses selectors in dword 11, for Get Features (`setting` false) and Set Features. */
-  check?(controller: Controller, dw11: number, setting: boolean): number;
+  /**
+   * Refuses selectors in dword 11, for Get Features (`setting` false) and Set Features.
+   * @param namespaces of a namespace specific feature: the one that is named, or all
+   */
+  check?(controller: Controller, dw11: number, setting: boolean, namespaces: readonly Namespace[]): number;
   initial(controller: Controller, dw11: number): number;
-  current(controller: Controller, dw11: number): number;
+  /** @param namespace null unless the feature is namespace specific; may then be null for what no namespace changes */
+  current(controller: Controller, dw11: number, namespace: Namespace | null): number;
   /**
    * Takes a new value. Absent: the feature cannot be changed, and Set Features succeeds only with its current value.
    * @returns status
    */
-  set?(controller: Controller, dw11: number): number;
+  set?(controller: Controller, dw11: number, namespaces: readonly Namespace[]): number;
+  /** In place of `set`, for values that must be made stable first: calls `done` once, now or later, with a status. */
+  setLater?(
+    controller: Controller,
+    dw11: number,
+    namespaces: readonly Namespace[],
+    done: (status: number) => void,
+  ): void;
   /** Set Features answers the new value in dword 0. */
   readonly answersSet?: boolean;
 }

@@ -1,17 +1,17 @@
 import { NEVER } from '@nvbraid/base';
-import { Shst } from '@nvbraid/wire';
+import { type ReservationNotification, Shst } from '@nvbraid/wire';
 import { AsyncEvents, EVENTS } from './async-events.ts';
 import type { ControllerKind } from './controller-kind.ts';
 import { CONTROLLER_STATES, type ControllerEvent, type ControllerState } from './controller-states.ts';
-import { CrossControllerResets } from './cross-controller-resets.ts';
 import { ErrorLog } from './error-log.ts';
 import { FeatureValues } from './feature-values.ts';
 import type { GoneReason } from './hooks.ts';
-import { DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY, OVERDUE_REPEAT_MS } from './limits.ts';
+import { DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY } from './limits.ts';
 import type { Namespace } from './namespace.ts';
 import type { Port } from './port.ts';
 import { ccFields, ccIsSupported, cstsValue } from './properties.ts';
 import type { CommandQueue } from './request.ts';
+import { ReservationLog } from './reservations/reservation-log.ts';
 import type { Subsystem } from './subsystem.ts';
 import { VERSION } from './subsystem-identity.ts';
 import type { Target } from './target.ts';
@@ -50,11 +50,10 @@ export class Controller {
   readonly cntlid: number;
   readonly adminQueue: CommandQueue;
   readonly events = new AsyncEvents();
-  /** Cross-Controller Resets that this controller was asked for. */
-  readonly resets = new CrossControllerResets(this);
   readonly errors: ErrorLog;
   readonly features = new FeatureValues();
   readonly createdMs: number;
+  readonly reservationLog = new ReservationLog();
   /** Namespaces that changed since their log page was read: never more than the page holds. */
   readonly changedNamespaces = new Set<number>();
   /** When `tick` has to look at this controller. */
@@ -64,11 +63,6 @@ export class Controller {
   #rdy = false;
   #everEnabled = false;
   #keepAliveMs = 0;
-  #ciu: number;
-  #cirn: bigint;
-  /** When the association ended. */
-  #goneMs = 0;
-  readonly #whenQuiet: (() => void)[] = [];
   /** Tells the answer of an old flush from that of the present one. */
   #flushes = 0;
   readonly #ioQueues = new Map<number, CommandQueue>();
@@ -86,22 +80,11 @@ export class Controller {
     this.adminQueue = identity.adminQueue;
     this.errors = new ErrorLog(identity.port.trtype);
     this.createdMs = this.target.nowMs();
-    this.#cirn = this.target.random64();
-    this.#ciu = 1 + Number(this.target.random64() % 255n);
     this.setKeepAlive(keepAliveMs);
   }
 
   get state(): ControllerState {
     return this.#state;
-  }
-
-  /** Controller instance uniquifier, 1 … 255, and random number: others each time that CSTS.RDY rises. */
-  get ciu(): number {
-    return this.#ciu;
-  }
-
-  get cirn(): bigint {
-    return this.#cirn;
   }
 
   /** As VS and VER tell it. */
@@ -174,10 +157,6 @@ export class Controller {
     this.#go(supported ? 'enable' : 'refuse');
     this.#rdy = supported;
     this.#everEnabled ||= supported;
-    if (supported) {
-      this.#ciu = (this.#ciu % 255) + 1;
-      this.#cirn = this.target.random64();
-    }
     this.restartTimer();
   }
 
@@ -188,10 +167,10 @@ export class Controller {
     this.#go('disable');
     this.restartTimer();
     this.events.reset();
-    this.resets.reset();
     this.features.reset();
     this.subsystem?.writeCacheChanged();
     this.changedNamespaces.clear();
+    this.reservationLog.reset();
     this.#closeIoQueues();
     this.#finishDisable();
   }
@@ -251,7 +230,6 @@ export class Controller {
     if (!this.#ioQueues.delete(qid)) return;
     this.target.hosts.queueGone(this);
     this.#finishDisable();
-    this.#finishRemove();
   }
 
   #closeIoQueues(): void {
@@ -308,16 +286,9 @@ export class Controller {
     return this.kind.name === 'discovery' ? DISCOVERY_IDLE_MS : 0;
   }
 
-  /** When `tick` has to be called at the latest. */
-  get nextDeadlineMs(): number {
-    return Math.min(this.deadlineMs, this.resets.deadlineMs);
-  }
-
   /** Called by the target's `tick`. */
   tick(nowMs: number): void {
-    this.resets.tick(nowMs);
     if (nowMs < this.deadlineMs) return;
-    if (this.#state === 'gone') return this.#overdue(nowMs);
     const keepAlive = this.#state === 'ready' && this.#keepAliveMs > 0;
     this.remove(keepAlive ? 'keep alive timeout' : this.#everEnabled ? 'idle timeout' : 'enable timeout');
   }
@@ -333,6 +304,11 @@ export class Controller {
     this.events.raise(EVENTS.anaChange);
   }
 
+  /** Another host has taken something from this one, or given something up that it waits for. */
+  reservationNotice(namespace: Namespace, what: ReservationNotification): void {
+    if (this.reservationLog.add(namespace, what)) this.events.raise(EVENTS.reservation);
+  }
+
   discoveryChanged(): void {
     this.events.raise(EVENTS.discoveryChange);
   }
@@ -346,39 +322,9 @@ export class Controller {
     this.#rdy = false;
     this.deadlineMs = NEVER;
     this.events.drop();
-    this.resets.drop();
-    this.#goneMs = this.target.nowMs();
     this.target.controllerGone(this);
     this.#closeIoQueues();
     this.adminQueue.close();
     this.target.hooks.controllerGone?.(this, reason);
-    if (this.#finishRemove()) return;
-    this.deadlineMs = this.#goneMs + this.subsystem!.cqtMs;
-    this.target.deadlineSet(this.deadlineMs);
-  }
-
-  /** True when it is gone and none of its commands can change a block any more. */
-  get quiet(): boolean {
-    return this.#state === 'gone' && this.#ioQueues.size === 0;
-  }
-
-  /** Calls back once when the controller is quiet. */
-  whenQuiet(callback: () => void): void {
-    if (this.quiet) callback();
-    else this.#whenQuiet.push(callback);
-  }
-
-  #finishRemove(): boolean {
-    if (!this.quiet) return false;
-    this.deadlineMs = NEVER;
-    this.target.controllerQuiet(this, this.target.nowMs() - this.#goneMs);
-    for (const callback of this.#whenQuiet.splice(0)) callback();
-    return true;
-  }
-
-  /** CQT was a promise. Nobody is told that the controller is quiet; somebody should look at the device. */
-  #overdue(nowMs: number): void {
-    this.deadlineMs = nowMs + OVERDUE_REPEAT_MS;
-    this.target.hooks.overdue?.(this, nowMs - this.#goneMs);
   }
 }

@@ -1,8 +1,9 @@
 import type { Controller } from './controller.ts';
-import type { ControllerInstance, HostIdentity, InstanceFate } from './controller-instance.ts';
 import type { HostHooks } from './host-table.ts';
+import type { Namespace } from './namespace.ts';
 import type { Port } from './port.ts';
 import type { CommandQueue, CommandSet } from './request.ts';
+import type { ReservationState } from './reservations/reservation-state.ts';
 import type { SubsystemSnapshot } from './snapshot.ts';
 import type { Subsystem } from './subsystem.ts';
 
@@ -16,8 +17,7 @@ export type GoneReason =
   | 'port unlinked'
   | 'subsystem removed'
   | 'reconfigured'
-  | 'target closed'
-  | 'cross-controller reset';
+  | 'target closed';
 
 /** What the data plane has done for a subsystem, summed over all threads, since the target started. */
 export interface IoTotals {
@@ -53,35 +53,22 @@ export interface TargetHooks extends HostHooks {
   controllerCreated?(controller: Controller): void;
   /** The association is over; its I/O queues have been handed to `closeQueue`. */
   controllerGone?(controller: Controller, reason: GoneReason): void;
+  /**
+   * Makes the reservations of a namespace stable, then calls `done` once: with false when they could not be written, so
+   * that what was there before holds on.
+   */
+  saveReservations?(namespace: Namespace, state: ReservationState, done: (saved: boolean) => void): void;
+  /**
+   * Calls `done` once every thread works with what was published last, and the commands have ended that were executing
+   * on the namespace before that.
+   */
+  drain?(namespace: Namespace, done: () => void): void;
   /** Snapshots of this subsystem are out of date: namespaces, or the access state of a group, have changed. */
   namespacesChanged?(subsystem: Subsystem): void;
   /** A subsystem cannot be reached by a port any more: this empty snapshot replaces what is known of it there. */
   unlinked?(snapshot: SubsystemSnapshot): void;
   /** An ANA group has been in the change state for longer than ANATT: hosts may have given the path up. Told once. */
   anaChangeOverdue?(port: Port, grpid: number): void;
-  /**
-   * Sixty-four bits that nobody can guess: with them hosts tell which life of a controller they mean. Absent: a sequence
-   * that only tells them apart.
-   */
-  random64?(): bigint;
-  /**
-   * A Cross-Controller Reset names a controller whose identifier is not one of ours: has the process that serves the same
-   * subsystem with that identifier end it. Leads to one call of `done`, now or later: `quiet` only with proof. Without the
-   * hook nobody is known who could have it.
-   */
-  endElsewhere?(
-    subsystem: Subsystem,
-    instance: ControllerInstance,
-    host: HostIdentity,
-    done: (fate: InstanceFate) => void,
-  ): void;
-  /**
-   * Commands of a controller that is gone are still under way after CQT, `lateMs` after the end of its association; told
-   * again every now and then until `quiet`.
-   */
-  overdue?(controller: Controller, lateMs: number): void;
-  /** None of the commands of an I/O controller that is gone can change a block any more. */
-  quiet?(controller: Controller, tookMs: number): void;
   /** For the SMART log. */
   ioTotals?(subsystem: Subsystem): IoTotals;
 }

@@ -1,6 +1,7 @@
 import type { BlockDevice } from '@nvbraid/blockdev';
 import { Csi } from '@nvbraid/wire';
 import { type IoCommandRows, ioCommandRows } from './io/command-sets.ts';
+import { ReservationGate } from './reservations/reservation-access.ts';
 import type { NamespaceSnapshot, SubsystemSnapshot } from './snapshot.ts';
 
 /** One namespace as the I/O queues of one thread see it. */
@@ -13,10 +14,10 @@ export interface NamespaceEntry {
   readonly blockCount: number;
   readonly readOnly: boolean;
   readonly pathStatus: number;
-  /** Every write ends on stable storage. */
-  readonly writeThrough: boolean;
   /** The commands of its command set. */
   readonly commands: IoCommandRows;
+  /** Null while nothing is reserved. */
+  readonly reservation: ReservationGate | null;
 }
 
 /** Opens the device of a namespace for this thread, or answers the one that is open. */
@@ -58,8 +59,8 @@ export class NamespaceTable {
         blockCount: namespace.blockCount,
         readOnly: namespace.readOnly,
         pathStatus: namespace.pathStatus,
-        writeThrough: namespace.writeThrough === true,
         commands: ioCommandRows(namespace.csi ?? Csi.Nvm),
+        reservation: namespace.reservation === undefined ? null : new ReservationGate(namespace.reservation),
       });
     }
     this.#entries = entries;

@@ -1,6 +1,7 @@
 import { NvbraidError } from '@nvbraid/base';
 import { MAX_ANA_GROUPS, MAX_NAMESPACE_HOSTS, MAX_NAMESPACES } from './limits.ts';
 import { checkNqn } from './nqn.ts';
+import { NamespaceReservations, type ReservationOptions } from './reservations/namespace-reservations.ts';
 
 export interface NamespaceOptions {
   /** 1 … MAX_NAMESPACES; the lowest that is free when absent. */
@@ -19,14 +20,14 @@ export interface NamespaceOptions {
   readonly readOnly?: boolean;
   readonly thin?: boolean;
   readonly volatileWriteCache?: boolean;
-  /** The device knows CompareAndWrite. Default false. */
-  readonly compareAndWrite?: boolean;
   /** 1 … MAX_ANA_GROUPS, default 1. */
   readonly anaGroupId?: number;
   /** Default true. */
   readonly enabled?: boolean;
   /** NQNs of the hosts that see it; null, which is the default, for all. */
   readonly hosts?: readonly string[] | null;
+  /** False: hosts cannot register. Default: they can, and what they hold ends with the process. */
+  readonly reservations?: ReservationOptions | false;
 }
 
 /** A namespace as hosts see it. Changed only by its subsystem, which tells the controllers. */
@@ -43,12 +44,13 @@ export class Namespace {
   readOnly: boolean;
   readonly thin: boolean;
   readonly volatileWriteCache: boolean;
-  readonly compareAndWrite: boolean;
   anaGroupId: number;
   enabled: boolean;
   hosts: ReadonlySet<string> | null;
   /** What the Namespace Write Protection feature was set to: 0 not protected. */
   writeProtection = 0;
+  /** Null where hosts cannot register. */
+  readonly reservations: NamespaceReservations | null;
 
   /** @throws NvbraidError EINVAL */
   constructor(nqn: string, nsid: number, instance: number, options: NamespaceOptions) {
@@ -71,11 +73,12 @@ export class Namespace {
     this.eui64 = options.eui64 === undefined ? null : identifier(options.eui64, 8, 'eui64');
     this.readOnly = options.readOnly ?? false;
     this.thin = options.thin ?? false;
-    this.compareAndWrite = options.compareAndWrite ?? false;
     this.volatileWriteCache = options.volatileWriteCache ?? false;
     this.anaGroupId = checkAnaGroupId(options.anaGroupId ?? 1);
     this.enabled = options.enabled ?? true;
     this.hosts = checkHosts(options.hosts ?? null);
+    const { reservations = {} } = options;
+    this.reservations = reservations === false ? null : new NamespaceReservations(this, reservations);
   }
 
   /** Writes are refused, for whichever reason. */

@@ -3,6 +3,7 @@
  * snapshot per (subsystem, port) after every change; the data plane replaces the one it has as a whole, so that a change
  * holds for the next command.
  */
+import type { ReservationSnapshot } from './reservations/reservation-access.ts';
 
 /** One namespace, as an I/O queue on one port sees it. */
 export interface NamespaceSnapshot {
@@ -31,6 +32,8 @@ export interface NamespaceSnapshot {
   readonly anaGroupId: number;
   /** 0, or the status (an ANA status without DNR) with which every I/O command through this port ends. */
   readonly pathStatus: number;
+  /** Absent while nothing is reserved. */
+  readonly reservation?: ReservationSnapshot;
   /** How a thread opens the device: the control plane only hands it on. */
   readonly device: unknown;
 }

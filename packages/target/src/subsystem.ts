@@ -2,19 +2,11 @@ import { NvbraidError } from '@nvbraid/base';
 import { anaStatus } from './ana.ts';
 import type { Controller } from './controller.ts';
 import { ControllerTable } from './controller-table.ts';
-import {
-  DEFAULT_CQT_MS,
-  MAX_ALLOWED_HOSTS,
-  MAX_CNTLID,
-  MAX_CONTROLLERS,
-  MAX_CQT_MS,
-  MAX_IO_QUEUES,
-  MAX_NAMESPACES,
-  MIN_CNTLID,
-} from './limits.ts';
+import { MAX_ALLOWED_HOSTS, MAX_CNTLID, MAX_CONTROLLERS, MAX_IO_QUEUES, MAX_NAMESPACES, MIN_CNTLID } from './limits.ts';
 import { checkAnaGroupId, checkBlockCount, checkHosts, Namespace, type NamespaceOptions } from './namespace.ts';
 import { checkNqn } from './nqn.ts';
 import type { Port } from './port.ts';
+import { reservationSnapshot } from './reservations/reservation-access.ts';
 import type { NamespaceSnapshot, SubsystemSnapshot } from './snapshot.ts';
 import { type IdentityOptions, identityOf, type SubsystemIdentity } from './subsystem-identity.ts';
 import type { Target } from './target.ts';
@@ -31,18 +23,12 @@ export interface SubsystemOptions extends IdentityOptions {
   readonly maxIoQueues?: number;
   /** Controllers at a time, 1 … MAX_CONTROLLERS. */
   readonly maxControllers?: number;
-  /**
-   * Command Quiesce Time in ms, 1 … 65535: how long after the end of an association its commands may still change blocks,
-   * at the most. Default: DEFAULT_CQT_MS. To be raised for disks that may take longer to end a command.
-   */
-  readonly cqtMs?: number;
 }
 
 /** An NVM subsystem: namespaces, who may use them, and the controllers through which hosts do. */
 export class Subsystem {
   readonly target: Target;
   readonly nqn: string;
-  readonly cqtMs: number;
   readonly controllers: ControllerTable;
   readonly ports = new Set<Port>();
   #identity: SubsystemIdentity;
@@ -74,10 +60,6 @@ export class Subsystem {
       throw new NvbraidError('EINVAL', `a subsystem has 1 to ${MAX_CONTROLLERS} controllers (maxControllers): ${most}`);
     }
     this.controllers = new ControllerTable(min, max, most);
-    this.cqtMs = options.cqtMs ?? DEFAULT_CQT_MS;
-    if (!(Number.isInteger(this.cqtMs) && this.cqtMs >= 1 && this.cqtMs <= MAX_CQT_MS)) {
-      throw new NvbraidError('EINVAL', `the command quiesce time (cqtMs) is 1 to ${MAX_CQT_MS} ms: ${this.cqtMs}`);
-    }
     this.#maxIoQueues = checkIoQueues(options.maxIoQueues ?? MAX_IO_QUEUES);
     const hosts = options.allowedHosts ?? [];
     this.#allowAnyHost = options.allowAnyHost ?? hosts.length === 0;
@@ -227,6 +209,8 @@ export class Subsystem {
   removeNamespace(nsid: number): void {
     const namespace = this.#existing(nsid);
     this.#namespaces.delete(nsid);
+    namespace.reservations?.removed();
+    for (const controller of this.controllers.values()) controller.reservationLog.forget(namespace);
     this.#listChanged();
     if (namespace.enabled) this.#inventoryChanged(namespace);
   }
@@ -364,6 +348,11 @@ export class Subsystem {
     this.#groupChanges.set(grpid, (this.#groupChanges.get(grpid) ?? 0) + 1);
   }
 
+  /** Called by a namespace's reservations: what hosts may do has changed, the namespace itself has not. */
+  reservationsChanged(): void {
+    this.#publish();
+  }
+
   /** Called by a port when the state of a group has changed on it. */
   anaChanged(port: Port): void {
     this.#publish();
@@ -411,6 +400,7 @@ export class Subsystem {
         anaGroupId: namespace.anaGroupId,
         pathStatus: port === undefined ? 0 : anaStatus(port.anaState(namespace.anaGroupId)),
         device: namespace.device,
+        ...reservationOf(namespace),
         ...(this.#writeThrough ? { writeThrough: true } : {}),
         ...(namespace.hosts === null ? {} : { hosts: [...namespace.hosts] }),
       }),
@@ -422,6 +412,11 @@ export class Subsystem {
   controllersOn(port: Port): Controller[] {
     return [...this.controllers.values()].filter((controller) => controller.port === port);
   }
+}
+
+function reservationOf({ reservations }: Namespace): Pick<NamespaceSnapshot, 'reservation'> {
+  const reservation = reservations === null ? null : reservationSnapshot(reservations.state);
+  return reservation === null ? {} : { reservation };
 }
 
 function checkCntlidRange(min: number, max: number): void {

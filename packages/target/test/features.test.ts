@@ -54,7 +54,8 @@ for (const [fid, capabilities, initial, change] of FEATURES) {
 
 test('features that do not exist', () => {
   const { queue } = new Rig().ready();
-  const known = new Set<number>([...FEATURES.map(([fid]) => fid), Fid.HostIdentifier]);
+  const reservations = [Fid.ReservationNotificationMask, Fid.ReservationPersistence]; // see reservations.test.ts
+  const known = new Set<number>([...FEATURES.map(([fid]) => fid), Fid.HostIdentifier, ...reservations]);
   for (let fid = 0; fid < 256; fid++) {
     if (known.has(fid)) continue;
     assert.equal(queue.getFeature(fid).status, INVALID_FIELD, `get ${fid}`);

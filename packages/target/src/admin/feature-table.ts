@@ -3,6 +3,7 @@ import { EVENTS } from '../async-events.ts';
 import type { Controller } from '../controller.ts';
 import type { Feature } from '../controller-kind.ts';
 import { MAX_KEEP_ALIVE_MS, TEMPERATURE_KELVIN, WARNING_TEMPERATURE_KELVIN } from '../limits.ts';
+import { reservationNotificationMask, reservationPersistence } from './reservation-features.ts';
 
 const CONTROLLER_SCOPE = { fsupp: 1, fsp: Scope.Controller };
 
@@ -156,5 +157,7 @@ export const IO_FEATURES: ReadonlyMap<number, Feature> = new Map([
   [Fid.NumberOfQueues, numberOfQueues],
   [Fid.WriteAtomicityNormal, writeAtomicity],
   [Fid.HostIdentifier, hostIdentifier],
+  [Fid.ReservationNotificationMask, reservationNotificationMask],
+  [Fid.ReservationPersistence, reservationPersistence],
   ...DISCOVERY_FEATURES,
 ] as [number, Feature][]);

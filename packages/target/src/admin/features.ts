@@ -1,6 +1,7 @@
 import { DNR, FeatureCapabilities, FeatureSelect, FeaturesSqe, NSID_ALL, Status } from '@nvbraid/wire';
 import type { Controller } from '../controller.ts';
 import { type AdminCommand, CONTROLLER_COMMAND, type Feature } from '../controller-kind.ts';
+import type { Namespace } from '../namespace.ts';
 import type { Request } from '../request.ts';
 import { namespaceOf, replyLength, replyPage } from './identify.ts';
 
@@ -13,7 +14,7 @@ export const getFeatures: AdminCommand = {
     if (feature === undefined || select(request) > FeatureSelect.Capabilities) return Status.InvalidField | DNR;
     if (feature.data === undefined || select(request) === FeatureSelect.Capabilities) return 0;
     const dw11 = FeaturesSqe.dw11.get(request.sqeView, request.sqeBase);
-    return feature.check?.(controller, dw11, false) || replyLength(request, feature.data(controller).length);
+    return feature.check?.(controller, dw11, false, []) || replyLength(request, feature.data(controller).length);
   },
   run(controller, request) {
     const feature = featureOf(controller, request)!;
@@ -22,17 +23,19 @@ export const getFeatures: AdminCommand = {
       request.complete(0, capabilities(feature));
       return 0;
     }
+    let namespace: Namespace | null = null;
     if (feature.namespaceSpecific === true) {
-      const namespace = namespaceOf(controller, request);
-      if (typeof namespace === 'number') return namespace;
-      if (namespace === null) return Status.InvalidNamespaceOrFormat | DNR;
+      const named = namespaceOf(controller, request);
+      if (typeof named === 'number') return named;
+      if (named === null) return Status.InvalidNamespaceOrFormat | DNR;
+      namespace = named;
     }
     const dw11 = FeaturesSqe.dw11.get(request.sqeView, request.sqeBase);
-    const refused = feature.check?.(controller, dw11, false) ?? 0;
+    const refused = feature.check?.(controller, dw11, false, namespace === null ? [] : [namespace]) ?? 0;
     if (refused !== 0) return refused;
     if (feature.data !== undefined && !replyPage(request, feature.data(controller), 0)) return 0;
     const current = sel === FeatureSelect.Current;
-    request.complete(0, current ? feature.current(controller, dw11) : feature.initial(controller, dw11));
+    request.complete(0, current ? feature.current(controller, dw11, namespace) : feature.initial(controller, dw11));
     return 0;
   },
 };
@@ -45,23 +48,35 @@ export const setFeatures: AdminCommand = {
     const feature = featureOf(controller, request);
     if (feature === undefined) return Status.InvalidField | DNR;
     if (FeaturesSqe.sv.get(view, base) === 1) return Status.FeatureIdentifierNotSaveable | DNR;
-    const nsid = FeaturesSqe.nsid.get(view, base);
-    if (feature.namespaceSpecific !== true) {
-      if (nsid !== 0 && nsid !== NSID_ALL) return Status.FeatureNotNamespaceSpecific | DNR;
-    } else if (nsid !== NSID_ALL) {
-      const namespace = namespaceOf(controller, request);
-      if (typeof namespace === 'number') return namespace;
-      if (namespace === null) return Status.InvalidNamespaceOrFormat | DNR;
-    }
+    const namespaces = namespacesToSet(controller, request, feature);
+    if (typeof namespaces === 'number') return namespaces;
     const dw11 = FeaturesSqe.dw11.get(view, base);
-    const refused = feature.check?.(controller, dw11, true) ?? 0;
+    const refused = feature.check?.(controller, dw11, true, namespaces) ?? 0;
     if (refused !== 0) return refused;
-    const status = feature.set === undefined ? constant(controller, feature, dw11) : feature.set(controller, dw11);
+    if (feature.setLater !== undefined) {
+      feature.setLater(controller, dw11, namespaces, (status) => request.complete(status));
+      return 0;
+    }
+    const status = feature.set?.(controller, dw11, namespaces) ?? constant(controller, feature, dw11);
     if (status !== 0) return status;
-    request.complete(0, feature.answersSet === true ? feature.current(controller, dw11) : 0);
+    request.complete(0, feature.answersSet === true ? feature.current(controller, dw11, null) : 0);
     return 0;
   },
 };
+
+/** The namespaces whose value Set Features changes: the one that is named, or all; or a status. */
+function namespacesToSet(controller: Controller, request: Request, feature: Feature): readonly Namespace[] | number {
+  const nsid = FeaturesSqe.nsid.get(request.sqeView, request.sqeBase);
+  if (feature.namespaceSpecific !== true) {
+    return nsid !== 0 && nsid !== NSID_ALL ? Status.FeatureNotNamespaceSpecific | DNR : [];
+  }
+  if (nsid === NSID_ALL) {
+    return (controller.subsystem?.namespaces ?? []).filter((namespace) => namespace.visibleTo(controller.hostnqn));
+  }
+  const namespace = namespaceOf(controller, request);
+  if (typeof namespace === 'number') return namespace;
+  return namespace === null ? Status.InvalidNamespaceOrFormat | DNR : [namespace];
+}
 
 function featureOf(controller: Controller, request: Request): Feature | undefined {
   return controller.kind.features.get(FeaturesSqe.fid.get(request.sqeView, request.sqeBase));
@@ -72,7 +87,7 @@ function select(request: Request): number {
 }
 
 function constant(controller: Controller, feature: Feature, dw11: number): number {
-  return dw11 === feature.current(controller, dw11) ? 0 : Status.FeatureNotChangeable | DNR;
+  return dw11 === feature.current(controller, dw11, null) ? 0 : Status.FeatureNotChangeable | DNR;
 }
 
 function capabilities(feature: Feature): number {
@@ -80,7 +95,7 @@ function capabilities(feature: Feature): number {
   FeatureCapabilities.emit(view, 0, {
     saveable: 0,
     namespaceSpecific: feature.namespaceSpecific === true ? 1 : 0,
-    changeable: feature.set === undefined ? 0 : 1,
+    changeable: feature.set === undefined && feature.setLater === undefined ? 0 : 1,
   });
   return view.getUint32(0, true);
 }

@@ -4,7 +4,6 @@ import {
   Cmic,
   ControllerType,
   Ctratt,
-  Fuses,
   IdentifyController,
   Lpa,
   Oncs,
@@ -14,8 +13,6 @@ import {
 import type { Controller } from '../controller.ts';
 import {
   ANA_TRANSITION_SECONDS,
-  CCR_LIMIT,
-  COMPARE_AND_WRITE_BLOCKS,
   CRITICAL_TEMPERATURE_KELVIN,
   DEFAULT_FIRMWARE,
   ERROR_LOG_ENTRIES,
@@ -27,12 +24,12 @@ import {
   WARNING_TEMPERATURE_KELVIN,
 } from '../limits.ts';
 
+import type { Subsystem } from '../subsystem.ts';
+
 /** Log pages 00h, 12h and 13h, and scopes of admin commands in 05h, are supported (LPA bit 5). */
 const LPA_MISCELLANEOUS = 0x20;
 /** One firmware slot, read only. */
 const FRMW = 0x03;
-/** Copy takes source ranges of format 0h. */
-const COPY_FORMATS = 0x01;
 const SQE_BYTES = 64;
 
 /** What both kinds of controller say of themselves. */
@@ -53,11 +50,18 @@ function common(controller: Controller): Partial<IdentifyController> {
   };
 }
 
+/** Some namespace has reservations, or none is there yet. */
+function reservable({ namespaces }: Subsystem): boolean {
+  return namespaces.length === 0 || namespaces.some(({ reservations }) => reservations !== null);
+}
+
 /** Identify Controller of an I/O controller (CNS 01h). */
 export function identifyIoController(controller: Controller): Uint8Array {
   const subsystem = controller.subsystem!;
+  const shared = common(controller);
   return IdentifyController.toBytes({
-    ...common(controller),
+    ...shared,
+    ctratt: (shared.ctratt ?? 0) | Ctratt.Rhii,
     vid: subsystem.identity.vendorId,
     ssvid: subsystem.identity.subsystemVendorId,
     ieee: ieeeBytes(subsystem.identity.ieeeOui),
@@ -67,15 +71,11 @@ export function identifyIoController(controller: Controller): Uint8Array {
     rab: 6,
     frmw: FRMW,
     cmic: Cmic.MultiPort | Cmic.MultiController | Cmic.Ana,
-    oaes: AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange | AsyncEventBit.CrossControllerReset,
-    ciu: controller.ciu,
-    cirn: controller.cirn,
+    oaes: AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange,
     cntrltype: ControllerType.Io,
     lpa: Lpa.CommandsSupportedAndEffects | Lpa.ExtendedData | LPA_MISCELLANEOUS,
     wctemp: WARNING_TEMPERATURE_KELVIN,
     cctemp: CRITICAL_TEMPERATURE_KELVIN,
-    cqt: subsystem.cqtMs,
-    ccrl: CCR_LIMIT,
     anatt: ANA_TRANSITION_SECONDS,
     anacap: Anacap.Optimized | Anacap.NonOptimized | Anacap.Inaccessible | Anacap.PersistentLoss | Anacap.Change,
     anagrpmax: MAX_ANA_GROUPS,
@@ -86,11 +86,8 @@ export function identifyIoController(controller: Controller): Uint8Array {
     cqesMax: 4,
     nn: MAX_NAMESPACES,
     mnan: MAX_NAMESPACES,
-    oncs: Oncs.Compare | Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect | Oncs.Verify | Oncs.Copy,
-    // Said of the controller as a whole, so every namespace must be able to.
-    fuses: subsystem.namespaces.every((namespace) => namespace.compareAndWrite) ? Fuses.CompareAndWrite : 0,
-    acwu: COMPARE_AND_WRITE_BLOCKS - 1,
-    cdfs: COPY_FORMATS,
+    oncs:
+      Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect | (reservable(subsystem) ? Oncs.Reservations : 0),
     vwc: Vwc.Present | Vwc.FlushAllSupported,
     // A block is atomic, a range of several is not: all atomicity fields are 0, which means one block.
     ioccsz: (SQE_BYTES + controller.port.inCapsuleBytes) / 16,

@@ -2,7 +2,6 @@ import {
   Csi,
   DNR,
   IDENTIFY_SIZE,
-  IdentifyControllerNvm,
   IdentifyNamespace,
   IdentifyNamespaceIndependent,
   IdentifySqe,
@@ -11,12 +10,12 @@ import {
   Nsfeat,
   namespaceDescriptors,
   namespaceList,
+  Rescap,
   Status,
 } from '@nvbraid/wire';
 import type { Controller } from '../controller.ts';
 import type { Page } from '../controller-kind.ts';
-import { copyLimits } from '../io/copy.ts';
-import { COPY_RANGES, VERIFY_LIMIT, WRITE_UNCORRECTABLE_LIMIT } from '../limits.ts';
+import type { Namespace } from '../namespace.ts';
 import type { Request } from '../request.ts';
 import { namespaceOf, namespacesAfter } from './identify.ts';
 
@@ -28,9 +27,24 @@ const DLFEAT_WRITE_ZEROES = 0x08;
 const NSFEAT_NO_WRITE_CACHE = 0x20;
 const NSATTR_WRITE_PROTECTED = 0x01;
 
+const RESCAP_ALL =
+  Rescap.WriteExclusive |
+  Rescap.ExclusiveAccess |
+  Rescap.WriteExclusiveRegistrantsOnly |
+  Rescap.ExclusiveAccessRegistrantsOnly |
+  Rescap.WriteExclusiveAllRegistrants |
+  Rescap.ExclusiveAccessAllRegistrants |
+  Rescap.IgnoreExistingKey13;
+
 /** What the Identify structures say of an inactive namespace. */
 function zeroes(): Uint8Array {
   return new Uint8Array(IDENTIFY_SIZE);
+}
+
+/** All types of reservations, or none. */
+function rescap({ reservations }: Namespace): number {
+  if (reservations === null) return 0;
+  return RESCAP_ALL | (reservations.persistent ? Rescap.PersistThroughPowerLoss : 0);
 }
 
 /** CNS 00h. */
@@ -44,9 +58,8 @@ export function identifyNamespace(controller: Controller, request: Request): Pag
     nuse: namespace.blockCount,
     nsfeat: namespace.thin ? Nsfeat.Thin : 0,
     nmic: Nmic.Shared,
+    rescap: rescap(namespace),
     dlfeat: DLFEAT_ZEROES | (namespace.thin ? DLFEAT_WRITE_ZEROES : 0),
-    ...copyLimits(namespace.blockSize),
-    msrc: COPY_RANGES - 1,
     nvmcap: BigInt(namespace.blockCount) * BigInt(namespace.blockSize),
     anagrpid: namespace.anaGroupId,
     nsattr: namespace.writeProtected ? NSATTR_WRITE_PROTECTED : 0,
@@ -91,7 +104,7 @@ export function identifyNamespaceNvm(controller: Controller, request: Request): 
 
 /** CNS 06h with CSI 0: no size limits on Write Zeroes and Dataset Management. */
 export function identifyControllerNvm(): Page {
-  return IdentifyControllerNvm.toBytes({ vsl: VERIFY_LIMIT, wusl: WRITE_UNCORRECTABLE_LIMIT });
+  return zeroes();
 }
 
 /** CNS 08h. */
@@ -102,6 +115,7 @@ export function identifyNamespaceIndependent(controller: Controller, request: Re
   return IdentifyNamespaceIndependent.toBytes({
     nsfeat: namespace.volatileWriteCache ? 0 : NSFEAT_NO_WRITE_CACHE,
     nmic: Nmic.Shared,
+    rescap: rescap(namespace),
     anagrpid: namespace.anaGroupId,
     nsattr: namespace.writeProtected ? NSATTR_WRITE_PROTECTED : 0,
     nrdy: 1,

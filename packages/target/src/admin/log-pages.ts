@@ -13,6 +13,7 @@ import {
   SmartWarning,
   supportedLogPages,
 } from '@nvbraid/wire';
+import { EVENTS } from '../async-events.ts';
 import type { Controller } from '../controller.ts';
 import type { LogPage } from '../controller-kind.ts';
 import { TEMPERATURE_KELVIN } from '../limits.ts';
@@ -79,6 +80,15 @@ export const commandEffects: LogPage = {
       ]),
       io: controller.kind.ioEffects.get(csi) ?? new Map(),
     });
+  },
+};
+
+/** LID 80h: one notification at a time. While more are available, the event that tells of them comes out again. */
+export const reservationNotification: LogPage = {
+  page: (controller) => controller.reservationLog.page(),
+  read(controller) {
+    controller.reservationLog.drop();
+    if (controller.reservationLog.available > 0) controller.events.raise(EVENTS.reservation);
   },
 };
 

@@ -1,11 +1,9 @@
 import { type CommandEffects, Csi, IoOpcode } from '@nvbraid/wire';
-import { COMPARE } from './compare.ts';
-import { COPY } from './copy.ts';
 import { DATASET_MANAGEMENT } from './dataset-management.ts';
 import { FLUSH } from './flush.ts';
 import type { IoCommand } from './io-command.ts';
 import { READ, WRITE } from './read-write.ts';
-import { VERIFY } from './verify.ts';
+import { RESERVATION_COMMANDS } from './reservation-commands.ts';
 import { WRITE_ZEROES } from './write-zeroes.ts';
 
 /** Rows by opcode. */
@@ -13,14 +11,12 @@ export type IoCommandTable = ReadonlyMap<number, IoCommand>;
 
 /** The NVM Command Set. */
 export const NVM_COMMANDS: IoCommandTable = new Map([
+  ...RESERVATION_COMMANDS,
   [IoOpcode.Flush, FLUSH],
   [IoOpcode.Write, WRITE],
   [IoOpcode.Read, READ],
-  [IoOpcode.Compare, COMPARE],
   [IoOpcode.WriteZeroes, WRITE_ZEROES],
   [IoOpcode.DatasetManagement, DATASET_MANAGEMENT],
-  [IoOpcode.Verify, VERIFY],
-  [IoOpcode.Copy, COPY],
 ]);
 
 /** What namespaces of each command set can do, by CSI. */

@@ -1,15 +1,14 @@
-import { assert } from '@nvbraid/base';
+import { assert, type Slab } from '@nvbraid/base';
 import { IoOp, IoResult } from '@nvbraid/blockdev';
 import { DNR, Sqe, Status } from '@nvbraid/wire';
 import type { NamespaceEntry, NamespaceTable } from '../namespace-table.ts';
 import type { CommandSet, Request } from '../request.ts';
+import type { ForwardedCommand, ForwardedDone } from '../reservations/forwarded-command.ts';
 import { ANY_ROWS } from './command-sets.ts';
-import { admitCompareAndWrite, compareAndWrite } from './compare-and-write.ts';
 import { Access, type IoCommand, SUBMIT, WAIT } from './io-command.ts';
 import { Counter, type IoCounters } from './io-counters.ts';
 import { IoTask } from './io-task.ts';
-import { Pieces } from './pieces.ts';
-import { admitTransfer, admitWrite, checkRange, READ, read, WRITE, write } from './read-write.ts';
+import { admitTransfer, checkRange, READ, read, WRITE, write } from './read-write.ts';
 
 const BROADCAST_NSID = 0xffffffff;
 
@@ -22,14 +21,12 @@ const STATUS_OF_RESULT: readonly number[] = [
   Status.LbaOutOfRange | DNR,
   Status.InvalidOpcode | DNR,
   Status.InternalError,
-  Status.CompareFailure | DNR,
-  Status.UnrecoveredReadError,
 ];
 
 /** Whose commands a queue brings. Plain data. */
 export interface IoHost {
   readonly hostnqn: string;
-  /** As Connect brought it, in hexadecimal digits. */
+  /** UUID text; empty when it is nil. */
   readonly hostid: string;
   readonly cntlid: number;
 }
@@ -37,13 +34,8 @@ export interface IoHost {
 export interface IoCommandsOptions {
   /** Absent where nobody needs to know: rows that do refuse to run. */
   readonly host?: IoHost;
-  /** Those of the thread. */
-  readonly pieces?: Pieces;
-  /**
-   * Has the control plane run a command that needs what only it knows. Must lead to exactly one `request.complete`;
-   * what it needs of the request it must take before it returns, or keep with `keepData`.
-   */
-  readonly forward?: (commands: IoCommands, entry: NamespaceEntry, request: Request) => void;
+  /** Has the control plane run a command that needs what only it knows; calls `done` once, now or later. */
+  readonly forward?: (entry: NamespaceEntry, command: ForwardedCommand, done: ForwardedDone) => void;
 }
 
 /**
@@ -54,7 +46,8 @@ export class IoCommands implements CommandSet {
   readonly table: NamespaceTable;
   readonly counters: Float64Array;
   readonly options: IoCommandsOptions;
-  readonly pieces: Pieces;
+  /** For reservations; empty where nobody needs to know. */
+  readonly #hostid: string;
   /** The queue is gone: what its commands would still do might come after the host has done it by another way. */
   fenced = false;
   readonly #tasks: IoTask[] = [];
@@ -63,7 +56,7 @@ export class IoCommands implements CommandSet {
     this.table = table;
     this.counters = counters.words;
     this.options = options;
-    this.pieces = options.pieces ?? new Pieces();
+    this.#hostid = options.host?.hostid ?? '';
   }
 
   /** Nothing is given to a device any more: what is under way ends before its next step. */
@@ -93,24 +86,7 @@ export class IoCommands implements CommandSet {
     row!.execute(this, entry, request);
   }
 
-  admitFused(request: Request, fuse: number): number {
-    const status = admitCompareAndWrite(this, request, fuse);
-    if (status !== 0) this.counters[Counter.errors]!++;
-    return status;
-  }
-
-  executeFused(first: Request, second: Request): void {
-    compareAndWrite(this, first, second);
-  }
-
   // ---------------------------------------------------------------- checks
-
-  /** All that is checked before a command runs: 0, or the status that it ends with. */
-  check(request: Request): number {
-    const entry = this.table.find(Sqe.nsid.get(request.sqeView, request.sqeBase));
-    if (entry === undefined) return Status.InvalidNamespaceOrFormat | DNR;
-    return this.#check(entry.commands[request.opcode], entry, request);
-  }
 
   #admit(request: Request): number {
     if (request.fabrics) return Status.CommandSequenceError | DNR;
@@ -120,8 +96,7 @@ export class IoCommands implements CommandSet {
     const row = entry.commands[request.opcode];
     const status = this.#check(row, entry, request);
     if (status !== 0) return status;
-    if (row === READ) return admitTransfer(this, entry, request);
-    if (row === WRITE) return admitWrite(this, entry, request);
+    if (row === READ || row === WRITE) return admitTransfer(this, entry, request);
     if (row!.admit !== undefined) return row!.admit(this, entry, request);
     request.dataLength = 0;
     return 0;
@@ -139,6 +114,7 @@ export class IoCommands implements CommandSet {
   #check(row: IoCommand | undefined, entry: NamespaceEntry, request: Request): number {
     if (row === undefined) return Status.InvalidOpcode | DNR;
     if (entry.pathStatus !== 0) return entry.pathStatus;
+    if (this.conflicts(entry, row.access)) return Status.ReservationConflict | DNR;
     if (entry.readOnly && row.access === Access.Write) return Status.NamespaceIsWriteProtected | DNR;
     if (row === READ || row === WRITE) return checkRange(this, entry, request);
     return row.check === undefined ? 0 : row.check(this, entry, request);
@@ -164,10 +140,44 @@ export class IoCommands implements CommandSet {
     task.result = IoResult.Ok;
     task.steps = null;
     task.step = 0;
-    task.at = 0;
-    task.total = 0;
     task.dw0 = 0;
     return task;
+  }
+
+  /** True when a reservation of another host keeps this one from such a command. */
+  conflicts(entry: NamespaceEntry, access: Access): boolean {
+    return entry.reservation !== null && !entry.reservation.allows(this.#hostid, access);
+  }
+
+  /**
+   * Has the control plane run a command.
+   * @param reply where the data goes that it returns, or null
+   */
+  forward(entry: NamespaceEntry, request: Request, command: ForwardedCommand, reply: Slab | null): void {
+    const { forward } = this.options;
+    if (forward === undefined) return this.fail(request, Status.InvalidOpcode | DNR);
+    forward(entry, command, (status, data) => {
+      if (status !== 0) return this.fail(request, status);
+      if (reply !== null) {
+        reply.bytes.fill(0, 0, request.dataLength);
+        if (data !== null) reply.bytes.set(data);
+      }
+      this.complete(request, 0);
+    });
+  }
+
+  /**
+   * Calls `ended` when a command has ended that works on the namespace now.
+   * @returns how many there are
+   */
+  whenEnded(instance: number, ended: () => void): number {
+    let count = 0;
+    for (const task of this.#tasks) {
+      if (task?.request == null || task.entry!.snapshot.instance !== instance) continue;
+      (task.ended ??= []).push(ended);
+      count++;
+    }
+    return count;
   }
 
   /** Starts the operation that the task describes. */
@@ -219,9 +229,9 @@ export class IoCommands implements CommandSet {
   #operationFailed(task: IoTask): void {
     const { result } = task;
     let status = STATUS_OF_RESULT[result]!;
-    if (result === IoResult.MediaError || result === IoResult.Unreadable) {
+    if (result === IoResult.MediaError) {
       this.counters[Counter.mediaErrors]!++;
-      if (task.op !== IoOp.Read && result !== IoResult.Unreadable) status = Status.WriteFault;
+      if (task.op !== IoOp.Read) status = Status.WriteFault;
     }
     this.#end(task, status);
   }
@@ -229,21 +239,19 @@ export class IoCommands implements CommandSet {
   #end(task: IoTask, status: number): void {
     const request = task.request!;
     task.request = null;
+    task.flushes = null;
     if (status !== 0) {
       this.counters[Counter.errors]!++;
       if (task.steps?.failed !== undefined) status = task.steps.failed(this, task, status);
     } else this.#count(task);
-    if (task.steps !== null) this.#clean(task);
     request.complete(status, task.dw0);
+    if (task.ended !== null) this.#tellEnded(task);
   }
 
-  /** Gives back what a command of several operations has needed. */
-  #clean(task: IoTask): void {
-    task.flushes = null;
-    task.first = null;
-    const { piece } = task;
-    task.piece = null;
-    if (piece !== null) this.pieces.give(piece);
+  #tellEnded(task: IoTask): void {
+    const ended = task.ended!;
+    task.ended = null;
+    for (const tell of ended) tell();
   }
 
   #count(task: IoTask): void {
