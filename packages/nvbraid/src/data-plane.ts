@@ -20,6 +20,9 @@ import {
 } from '@nvbraid/target';
 import type { Connection } from '@nvbraid/transport';
 import { type DriverHooks, QueueDriver } from './queue-driver.ts';
+import { sayEndpoint } from './target-connection.ts';
+import type { TargetLimits } from './target-limits.ts';
+import { Watchdog } from './watchdog.ts';
 
 /** Which controller's queue it is; `association` is unique within a target process. */
 export interface QueueOwner {
@@ -35,6 +38,9 @@ export interface DataPlaneOptions {
   poolBytes: number;
   /** Threads that use the devices together. */
   threads: number;
+  limits: TargetLimits;
+  /** A peer has met a limit; the sentence says who, and what was done. */
+  limitMet(limit: string, sentence: string): void;
   /** An I/O queue is gone and none of its commands can change a block any more. */
   queueGone(association: number, qid: number, error: NvbraidError | null, fatalFes: number): void;
   /** What an operator must know of a device. */
@@ -100,6 +106,11 @@ export class ThreadEnvironment implements QueueEnvironment {
     this.#starved.add(queue);
   }
 
+  /** Those of all queues of the thread. */
+  drivers(): IterableIterator<QueueDriver> {
+    return this.#drivers.values();
+  }
+
   paused(driver: QueueDriver): void {
     this.#paused.add(driver);
   }
@@ -133,14 +144,41 @@ export class DataPlane {
   readonly #devices = new Map<number, BlockDevice>();
   readonly #queues = new Map<QueuePair, OwnedQueue>();
   readonly #closing = new Set<Promise<void>>();
+  readonly #watchdog: Watchdog;
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
+    this.#watchdog = new Watchdog(options.limits, (driver, limit, reason) => this.#overdue(driver, limit, reason));
     this.environment = new ThreadEnvironment(options.poolBytes, (queue) => this.#idle(queue), options.beforeReceive);
   }
 
   get queueCount(): number {
     return this.#queues.size;
+  }
+
+  /** How often `look` should be called, in ms. */
+  get lookMs(): number {
+    return this.#watchdog.intervalMs;
+  }
+
+  /** Ends the connections of peers that have stopped in the middle of something. */
+  look(nowMs: number): void {
+    this.#watchdog.look(this.environment.drivers(), nowMs);
+  }
+
+  #overdue(driver: QueueDriver, limit: string, reason: string): void {
+    const { connection } = driver;
+    const { qid } = driver.core as QueuePair;
+    const queue = qid < 0 ? 'before Connect' : `queue ${qid}`;
+    this.#options.limitMet(
+      limit,
+      `connection from ${sayEndpoint(connection.remote)} (${queue}) closed, since ${reason}`,
+    );
+    connection.destroy(null);
+  }
+
+  owns(queue: QueuePair): boolean {
+    return this.#queues.has(queue);
   }
 
   /** Replaces what is known of a subsystem behind a port; devices that nobody names any more are closed. */

@@ -13,4 +13,5 @@ export * from './host-latency.ts';
 export * from './host-namespace.ts';
 export * from './pair.ts';
 export * from './target.ts';
+export type { TargetLimits } from './target-limits.ts';
 export type { TargetStats } from './target-stats.ts';

@@ -6,8 +6,31 @@ export const MAX_REACTORS = 64;
 export const POOL_BYTES = 64 * 1024 * 1024;
 /** Connections of one target at a time, connected queues included; beyond it a connection is reset. */
 export const MAX_CONNECTIONS = 8192;
+/** Descriptors that connections leave to devices, threads, logs, the control socket. */
+export const RESERVED_FILES = 128;
+/** Connections that a target takes at least, however few files it may open. */
+export const MIN_CONNECTIONS = 16;
 /** From accept until Connect has succeeded, in ms: a peer that only opens connections holds nothing for long. */
 export const CONNECT_DEADLINE_MS = 10_000;
+/** Connections before Connect: a host opens one queue after the other, so that a few per host are many. */
+export const HALF_OPEN = 2048;
+/** The same of one address, which may be that of many hosts behind a router. */
+export const HALF_OPEN_PER_ADDRESS = 512;
+/** Commands under way of one host in each thread: 64 queues of 128 commands. */
+export const COMMANDS_PER_HOST = 8192;
+/** From the first to the last byte of a PDU, in ms: a whole MiB at 35 KB/s. */
+export const PDU_DEADLINE_MS = 30_000;
+/** Until a peer has received what waits for it, in ms. A host whose machine is moved may be silent for seconds. */
+export const SEND_DEADLINE_MS = 60_000;
+/** Until the data of an R2T is there, in ms: as long as hosts wait for the whole command. */
+export const R2T_DEADLINE_MS = 30_000;
+/** Longest timeout that can be asked for: within what timers of 31 bits can wait. */
+export const MAX_TIMEOUT_MS = 20 * 86_400_000;
+/** Bounds of the time between two looks of a watchdog, in ms. */
+export const MIN_LOOK_MS = 10;
+export const MAX_LOOK_MS = 5_000;
+/** One limit says at most once in this time that it was met, in ms. */
+export const LIMIT_LOG_MS = 1_000;
 /** A connection that has been told to go is reset after this long, in ms. */
 export const CLOSE_DEADLINE_MS = 5_000;
 /** A closing target waits this long for its hosts to hang up before it resets their connections, in ms. */

@@ -59,6 +59,8 @@ export class QueueDriver implements ConnectionHandler {
   #gone = false;
   #busy = false;
   #paused = false;
+  /** How often everything that waited to be sent has gone out. */
+  drains = 0;
   /** In the list of those that will be flushed at the end of this turn. */
   scheduled = false;
 
@@ -67,6 +69,16 @@ export class QueueDriver implements ConnectionHandler {
     this.connection = connection;
     this.#hooks = hooks;
     this.#out = threadOutbox();
+  }
+
+  /** The connection is closed, or has another owner. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** Nothing is received for now. */
+  get paused(): boolean {
+    return this.#paused;
   }
 
   start(): void {
@@ -109,6 +121,7 @@ export class QueueDriver implements ConnectionHandler {
   }
 
   drained(): void {
+    this.drains++;
     this.flush();
   }
 

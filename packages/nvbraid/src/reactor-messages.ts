@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
 import type { QueueOwner } from './data-plane.ts';
+import type { TargetLimits } from './target-limits.ts';
 
 /** What the control plane tells a reactor. A message counts from the moment the shared version word is raised. */
 export type ToReactor =
@@ -18,6 +19,8 @@ export type FromReactor =
   /** Everything published before the barrier is in force, or the flush of that id is done. */
   | { kind: 'barrier'; id: number }
   | { kind: 'log'; message: string }
+  /** A peer has met a limit; the sentence says who, and what was done. */
+  | { kind: 'limit-met'; limit: string; sentence: string }
   | { kind: 'stopped' };
 
 export interface ReactorData {
@@ -27,4 +30,5 @@ export interface ReactorData {
   readonly version: SharedArrayBuffer;
   readonly poolBytes: number;
   readonly threads: number;
+  readonly limits: TargetLimits;
 }

@@ -4,6 +4,7 @@ import { currentEventLoop, installNativeCrc32c, transport } from '@nvbraid/trans
 import { DataPlane } from './data-plane.ts';
 import { flushScheduled } from './queue-driver.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
+import { systemClock } from './system-clock.ts';
 
 /*
  * A reactor: the thread that owns I/O queues from the moment their Connect is answered. It blocks in epoll_wait; the
@@ -15,7 +16,7 @@ import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts'
 // and which accessors then remain calls is a matter of luck: a third of the time that a command takes here.
 setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000');
 
-const { port, wakeFd, version, poolBytes, threads } = workerData as ReactorData;
+const { port, wakeFd, version, poolBytes, threads, limits } = workerData as ReactorData;
 const versionWord = new Int32Array(version);
 let seen = 0;
 let stopping = false;
@@ -25,6 +26,8 @@ const loop = currentEventLoop();
 const plane = new DataPlane({
   poolBytes,
   threads,
+  limits,
+  limitMet: (limit, sentence) => say({ kind: 'limit-met', limit, sentence }),
   queueGone: (association, qid, error, fatalFes) =>
     say({ kind: 'queue-gone', association, qid, error: error?.message ?? null, fatalFes }),
   log: (message) => say({ kind: 'log', message }),
@@ -78,10 +81,14 @@ const running = loop.runDedicated({
   },
 });
 
+// Timers run late here, by as long as the loop blocks: a look is not in a hurry.
+const watch = setInterval(() => plane.look(systemClock.nowMs()), plane.lookMs);
+
 let stopped = false;
 async function stop(): Promise<void> {
   if (stopped) return;
   stopped = true;
+  clearInterval(watch);
   await plane.close();
   loop.stop();
   await running;

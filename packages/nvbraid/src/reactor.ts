@@ -4,6 +4,7 @@ import { closeWakeFd, createWakeFd, transport, wake } from '@nvbraid/transport';
 import type { QueueOwner } from './data-plane.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
 import { systemClock } from './system-clock.ts';
+import type { TargetLimits } from './target-limits.ts';
 
 export interface ReactorOptions {
   readonly index: number;
@@ -11,6 +12,8 @@ export interface ReactorOptions {
   readonly poolBytes: number;
   /** Threads that share the devices. */
   readonly threads: number;
+  readonly limits: TargetLimits;
+  limitMet(limit: string, sentence: string): void;
   queueGone(association: number, qid: number, error: string | null, fatalFes: number): void;
   log(message: string): void;
   /** The thread died of an error of ours; its queues have been closed and reported. */
@@ -54,6 +57,7 @@ export class Reactor {
       version: this.#version.buffer as SharedArrayBuffer,
       poolBytes: options.poolBytes,
       threads: options.threads,
+      limits: options.limits,
     };
     const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
     this.#worker = new Worker(new URL(`./reactor-worker${extension}`, import.meta.url), {
@@ -157,6 +161,9 @@ export class Reactor {
         break;
       case 'log':
         this.#options.log(message.message);
+        break;
+      case 'limit-met':
+        this.#options.limitMet(message.limit, message.sentence);
         break;
       case 'stopped':
         this.#stopped.resolve();

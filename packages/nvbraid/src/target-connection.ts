@@ -1,5 +1,5 @@
 import type { Controller, Port, QueuePair } from '@nvbraid/target';
-import type { Connection, Transport } from '@nvbraid/transport';
+import type { Connection, Endpoint, Transport } from '@nvbraid/transport';
 import type { QueueOwner } from './data-plane.ts';
 import type { QueueDriver } from './queue-driver.ts';
 
@@ -17,4 +17,8 @@ export interface TargetConnection {
   qid: number;
   /** An I/O queue that is to leave for a reactor once its Connect is answered. */
   owner: QueueOwner | null;
+}
+
+export function sayEndpoint(endpoint: Endpoint): string {
+  return endpoint.family === 'ipv6' ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`;
 }

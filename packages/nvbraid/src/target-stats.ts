@@ -14,4 +14,6 @@ export interface TargetStats {
   connections: number;
   /** Connections that ended because the peer broke the protocol. */
   fatalErrors: number;
+  /** How often a limit has refused or ended something. */
+  limitsMet: number;
 }

@@ -15,29 +15,22 @@ import {
   IoCounters,
   type IoTotals,
   type Port,
-  QueuePair,
   type Subsystem,
   type SubsystemOptions,
   type SubsystemSnapshot,
   Target as TargetCore,
   type TargetHooks,
 } from '@nvbraid/target';
-import { type Connection, type Endpoint, installNativeCrc32c, type Listener, transport } from '@nvbraid/transport';
+import { type Connection, installNativeCrc32c, type Listener, transport } from '@nvbraid/transport';
 import { DataPlane, isOpenDevice, type QueueOwner } from './data-plane.ts';
-import {
-  CLOSE_DEADLINE_MS,
-  CONNECT_DEADLINE_MS,
-  GOODBYE_MS,
-  MAX_CONNECTIONS,
-  MAX_REACTORS,
-  POOL_BYTES,
-  REACTOR_RESTART_MS,
-} from './limits.ts';
-import { QueueDriver } from './queue-driver.ts';
+import { LimitLog } from './limit-log.ts';
+import { GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limits.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { systemClock } from './system-clock.ts';
 import type { TargetConnection } from './target-connection.ts';
+import { TargetConnections } from './target-connections.ts';
+import { type TargetLimits, targetLimits } from './target-limits.ts';
 import type { TargetStats } from './target-stats.ts';
 
 export interface TargetOptions {
@@ -45,6 +38,8 @@ export interface TargetOptions {
   reactors?: number;
   /** Payload memory of each thread in bytes, default 64 MiB. */
   poolBytes?: number;
+  /** What peers may make the target hold, and for how long. */
+  limits?: Partial<TargetLimits>;
 }
 
 export interface NamespaceConfig {
@@ -101,11 +96,13 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** The control plane. Its configuration calls may be used directly; they take effect at once. */
   readonly core: TargetCore;
   readonly reactorCount: number;
+  readonly limits: TargetLimits;
+  readonly #limitLog: LimitLog;
   readonly #poolBytes: number;
   readonly #plane: DataPlane;
   #reactors: Reactor[] = [];
   readonly #listeners = new Map<number, Listener>();
-  readonly #connections = new Map<CommandQueue, TargetConnection>();
+  readonly #connections: TargetConnections;
   readonly #prepared = new Map<string, PreparedDevice>();
   /** Associations by number, for what reactors report. */
   readonly #associations = new Map<number, Controller>();
@@ -116,7 +113,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   #fatalErrors = 0;
   #timer: NodeJS.Timeout | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
-  readonly #whenEmpty: (() => void)[] = [];
+  #watch: NodeJS.Timeout | null = null;
   #closed = false;
 
   constructor(options: TargetOptions = {}) {
@@ -126,14 +123,30 @@ export class Target extends EventEmitter<TargetEventMap> {
       throw new NvbraidError('EINVAL', `reactors is 0 to ${MAX_REACTORS}: ${this.reactorCount}`);
     }
     this.#poolBytes = options.poolBytes ?? POOL_BYTES;
-    this.core = new TargetCore(systemClock, this.#hooks());
+    this.limits = targetLimits(options.limits ?? {}, this.#poolBytes);
+    this.#limitLog = new LimitLog(systemClock, (message) => this.emit('log', message));
+    this.core = new TargetCore(systemClock, this.#hooks(), this.limits);
     this.#plane = new DataPlane({
       poolBytes: this.#poolBytes,
       threads: Math.max(1, this.reactorCount),
+      limits: this.limits,
+      limitMet: (limit, sentence) => this.#limitLog.met(limit, sentence),
       queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
       log: (message) => this.emit('log', message),
       // A device object cannot be opened again when its subsystem gets another port.
       unlinked: (instance) => this.#inService(instance),
+    });
+    this.#connections = new TargetConnections({
+      core: this.core,
+      plane: this.#plane,
+      limits: this.limits,
+      limitLog: this.#limitLog,
+      elsewhere: () => this.#reactors.reduce((sum, reactor) => sum + reactor.queueCount, 0),
+      handOff: (entry, owner) => this.#handOff(entry, owner),
+      ioQueueClosed: (controller, qid) => this.#ioQueueClosed(this.#associationOf.get(controller)!, qid),
+      fatal: () => this.#fatalErrors++,
+      armTimer: (atMs) => this.#armTimer(atMs),
+      log: (message) => this.emit('log', message),
     });
   }
 
@@ -150,6 +163,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     if (this.reactorCount > 0) transport('tcp'); // reactors live on raw sockets: says why when there are none
     this.#reactors = Array.from({ length: this.reactorCount }, (_, index) => this.#startReactor(index));
     await Promise.all(this.#reactors.map((reactor) => reactor.ready));
+    this.#watch = setInterval(() => this.#plane.look(systemClock.nowMs()), this.#plane.lookMs).unref();
   }
 
   // ---------------------------------------------------------------- configuration
@@ -246,7 +260,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const early: Connection[] = [];
     const listener = await row.listen({ address: config.address, port: config.port }, (connection) => {
       if (port === null) early.push(connection);
-      else this.#accept(port, row.name, connection);
+      else this.#connections.accept(port, row.name, connection);
     });
     try {
       const added = this.core.addPort({
@@ -270,7 +284,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     }
     const { portId } = port;
     this.#listeners.set(portId, listener);
-    for (const connection of early) this.#accept(port, row.name, connection);
+    for (const connection of early) this.#connections.accept(port, row.name, connection);
     return {
       portid: portId,
       transport: row.name,
@@ -280,7 +294,8 @@ export class Target extends EventEmitter<TargetEventMap> {
         if (!this.#listeners.delete(portId)) return;
         await listener.close();
         if (this.core.port(portId) !== undefined) this.core.removePort(portId);
-        for (const entry of this.#connections.values()) if (entry.port.portId === portId) this.#dismiss(entry);
+        for (const entry of this.#connections.values())
+          if (entry.port.portId === portId) this.#connections.dismiss(entry);
       },
     };
   }
@@ -292,33 +307,44 @@ export class Target extends EventEmitter<TargetEventMap> {
 
   stats(): TargetStats {
     const sums = IoCounters.sum([...this.#counters.values()].flat());
-    let queues = 0;
+    const queuesElsewhere = this.#reactors.reduce((sum, reactor) => sum + reactor.queueCount, 0);
+    let queues = queuesElsewhere;
     for (const entry of this.#connections.values()) if (entry.qid > 0) queues++;
-    for (const reactor of this.#reactors) queues += reactor.queueCount;
     return {
       ...sums,
       controllers: this.core.controllerCount,
       queues,
-      connections: this.#connectionCount(),
+      connections: this.#connections.size + queuesElsewhere,
       fatalErrors: this.#fatalErrors,
+      limitsMet: this.#limitLog.total,
     };
+  }
+
+  /** How often each limit was met; those that were not are left out. */
+  limitsMet(): Record<string, number> {
+    return this.#limitLog.counts();
   }
 
   /** Ends all associations, makes everything written stable, closes devices and threads. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#connections.close();
+    if (this.#watch !== null) clearInterval(this.#watch);
     await Promise.all([...this.#listeners.values()].map((listener) => listener.close()));
     this.#listeners.clear();
     this.core.close();
-    for (const entry of [...this.#connections.values()]) this.#dismiss(entry);
+    for (const entry of this.#connections.values()) this.#connections.dismiss(entry);
     const nqns = [...this.core.subsystems].map((subsystem) => subsystem.nqn);
     await Promise.all(nqns.map((nqn) => this.#flush(nqn)));
     await Promise.all(this.#reactors.map((reactor) => reactor.stop()));
     // Hosts that hang up when they are told to are not reset.
-    await Promise.race([this.#emptied(), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS).unref())]);
-    for (const entry of [...this.#connections.values()]) entry.connection.destroy(null);
-    await this.#emptied();
+    await Promise.race([
+      this.#connections.emptied(),
+      new Promise((resolve) => setTimeout(resolve, GOODBYE_MS).unref()),
+    ]);
+    for (const entry of this.#connections.values()) entry.connection.destroy(null);
+    await this.#connections.emptied();
     await this.#plane.close();
     await Promise.all([...this.#prepared.values()].map((device) => releaseDevice(device)));
     this.#prepared.clear();
@@ -342,10 +368,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         this.#associations.set(association, controller);
         this.#associationOf.set(controller, association);
         const entry = this.#connections.get(controller.adminQueue);
-        if (entry !== undefined) {
-          entry.controller = controller;
-          entry.qid = 0;
-        }
+        if (entry !== undefined) this.#connections.bound(entry, controller, 0);
         this.emit('controller-created', controller);
       },
       controllerGone: (controller, reason) => {
@@ -354,6 +377,9 @@ export class Target extends EventEmitter<TargetEventMap> {
         this.emit('controller-gone', controller, reason);
       },
       namespacesChanged: (subsystem) => this.#publish(subsystem),
+      limitMet: (hostnqn, limit) => {
+        this.#limitLog.met(limit, `refused a Connect of ${hostnqn}: it, or all together, have what they may have`);
+      },
       unlinked: (snapshot) => this.#publishSnapshot(snapshot),
       ioTotals: (subsystem): IoTotals => IoCounters.sum(this.#counters.get(subsystem.nqn) ?? []),
     };
@@ -384,11 +410,6 @@ export class Target extends EventEmitter<TargetEventMap> {
     return counters;
   }
 
-  /** In whichever thread they are. */
-  #connectionCount(): number {
-    return this.#reactors.reduce((sum, reactor) => sum + reactor.queueCount, this.#connections.size);
-  }
-
   #leastBusyReactor(): number {
     let best = 0;
     for (const reactor of this.#reactors) {
@@ -399,8 +420,7 @@ export class Target extends EventEmitter<TargetEventMap> {
 
   #queueBound(queue: CommandQueue, controller: Controller, qid: number): void {
     const entry = this.#connections.get(queue)!;
-    entry.controller = controller;
-    entry.qid = qid;
+    this.#connections.bound(entry, controller, qid);
     const owner = this.#ownerOf(controller, entry);
     if (this.reactorCount > 0) entry.owner = owner;
     else this.#plane.own(entry.queue, entry.driver, owner);
@@ -410,7 +430,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const entry = this.#connections.get(queue);
     if (entry !== undefined) {
       entry.connection.destroy(null);
-      this.#connectionClosed(entry, null);
+      this.#connections.closed(entry, null);
       return;
     }
     if (this.reactorCount === 0) return; // its connection is gone, a device still works for it: `#queueGone` follows
@@ -436,83 +456,13 @@ export class Target extends EventEmitter<TargetEventMap> {
     for (const reactor of this.#reactors) reactor.publish({ kind: 'subsystem', snapshot });
   }
 
-  // ---------------------------------------------------------------- connections
+  // ---------------------------------------------------------------- queues
 
-  #accept(port: Port, transportName: string, connection: Connection): void {
-    if (this.#closed || this.#connectionCount() >= MAX_CONNECTIONS) {
-      connection.start({ received() {}, drained() {}, closed() {} });
-      connection.destroy(null);
-      if (!this.#closed)
-        this.emit('log', `refused a connection from ${say(connection.remote)}: ${MAX_CONNECTIONS} are open`);
-      return;
-    }
-    const { environment } = this.#plane;
-    const local = { traddr: connection.local.address, trsvcid: String(connection.local.port) };
-    const queue = new QueuePair(environment, (made) => this.core.acceptQueue(made, port, local));
-    const driver = new QueueDriver(queue, connection, {
-      afterFlush: () => this.#afterFlush(entry),
-      paused: (paused) => environment.paused(paused),
-      closed: (_driver, error) => this.#connectionClosed(entry, error),
-    });
-    const entry: TargetConnection = {
-      id: this.#nextId++,
-      port,
-      transport: transport(transportName),
-      connection,
-      queue,
-      driver,
-      acceptedMs: systemClock.nowMs(),
-      controller: null,
-      qid: -1,
-      owner: null,
-    };
-    this.#connections.set(queue, entry);
-    environment.add(queue, driver);
-    driver.start();
-    this.#armTimer(entry.acceptedMs + CONNECT_DEADLINE_MS);
-  }
-
-  #afterFlush(entry: TargetConnection): void {
-    const { environment } = this.#plane;
-    environment.retryStarved();
-    this.#armTimer(this.core.nextDeadlineMs());
-    if (entry.owner === null || !entry.queue.canHandOff || !entry.connection.canDetach) return;
-    const { owner, queue, connection, driver } = entry;
+  #handOff(entry: TargetConnection, owner: QueueOwner): void {
     const reactor = this.#reactors[this.#threadOf.get(owner)!]!;
-    const handoff = queue.handoff();
-    environment.remove(queue);
-    driver.release();
-    this.#connections.delete(queue);
-    reactor.adopt(entry.transport.name, connection.detach(), handoff, owner);
-  }
-
-  #connectionClosed(entry: TargetConnection, error: NvbraidError | null): void {
-    const { queue } = entry;
-    if (!this.#connections.delete(queue)) return; // `#closeQueue` was first
-    entry.driver.release();
-    if (this.#connections.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
-    if (entry.qid > 0 && this.reactorCount === 0) {
-      this.#plane.queueClosed(queue, error); // tells `#queueGone` when its devices have finished
-    } else {
-      if (queue.fatal) this.#fatalErrors++;
-      queue.closed();
-      this.#plane.environment.remove(queue);
-      if (entry.qid > 0) this.#ioQueueClosed(this.#associationOf.get(entry.controller!)!, entry.qid);
-    }
-    this.#plane.environment.retryStarved();
-    if (queue.fatal) {
-      const fes = queue.fatalFes;
-      this.emit(
-        'log',
-        `${say(entry.connection.remote)} broke the protocol: fatal error status ${fes}, queue ${entry.qid}`,
-      );
-    } else if (error !== null) this.emit('log', error.message);
-  }
-
-  /** Fulfilled when the main thread has no connection left. */
-  #emptied(): Promise<void> {
-    if (this.#connections.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#whenEmpty.push(resolve));
+    const handoff = entry.queue.handoff();
+    this.#connections.release(entry);
+    reactor.adopt(entry.transport.name, entry.connection.detach(), handoff, owner);
   }
 
   /** An I/O queue is gone, in whichever thread it was. */
@@ -529,13 +479,6 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.#armTimer(this.core.nextDeadlineMs());
   }
 
-  /** Lets the connection say what it has to say, but not for long. */
-  #dismiss(entry: TargetConnection): void {
-    entry.queue.close();
-    entry.driver.flush();
-    setTimeout(() => entry.connection.destroy(null), CLOSE_DEADLINE_MS).unref();
-  }
-
   // ---------------------------------------------------------------- threads and time
 
   #startReactor(index: number): Reactor {
@@ -543,6 +486,8 @@ export class Target extends EventEmitter<TargetEventMap> {
       index,
       poolBytes: this.#poolBytes,
       threads: this.reactorCount,
+      limits: this.limits,
+      limitMet: (limit, sentence) => this.#limitLog.met(limit, sentence),
       queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
       log: (message) => this.emit('log', message),
       failed: (reactor, error) => {
@@ -574,15 +519,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.#timerAtMs = Number.POSITIVE_INFINITY;
     const nowMs = systemClock.nowMs();
     this.core.tick(nowMs);
-    for (const entry of this.#connections.values()) {
-      if (entry.qid >= 0) continue;
-      if (nowMs >= entry.acceptedMs + CONNECT_DEADLINE_MS) entry.connection.destroy(null);
-      else this.#armTimer(entry.acceptedMs + CONNECT_DEADLINE_MS);
-    }
+    this.#armTimer(this.#connections.tick(nowMs));
     this.#armTimer(this.core.nextDeadlineMs());
   }
-}
-
-function say(endpoint: Endpoint): string {
-  return endpoint.family === 'ipv6' ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`;
 }

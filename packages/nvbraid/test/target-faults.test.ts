@@ -20,6 +20,7 @@ import { connect, createTarget, type TargetOptions } from 'nvbraid';
 import type { QueueOwner } from '../src/data-plane.ts';
 import { QueueDriver, type StreamCore } from '../src/queue-driver.ts';
 import { Reactor } from '../src/reactor.ts';
+import { targetLimits } from '../src/target-limits.ts';
 import { drivenPlane, snapshot } from './support/driven-plane.ts';
 import { HeldDevice } from './support/held-device.ts';
 import { capsule, connectCapsule, RawPeer, rw } from './support/raw-peer.ts';
@@ -456,6 +457,8 @@ test('what a dead reactor had closed is left alone, whoever has got the number s
     index: 0,
     poolBytes: 1 << 20,
     threads: 1,
+    limits: targetLimits({}, 1 << 20),
+    limitMet: () => {},
     queueGone: (_association, qid) => gone.push(qid),
     log() {},
     failed: () => failed.resolve(),

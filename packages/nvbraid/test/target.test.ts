@@ -11,6 +11,7 @@ import { AnaState, Status } from '@nvbraid/wire';
 import { connect, createTarget, discover, type HostController, NvmeError, type Target } from 'nvbraid';
 import { Reactor } from '../src/reactor.ts';
 import type { ToReactor } from '../src/reactor-messages.ts';
+import { targetLimits } from '../src/target-limits.ts';
 
 const NQN = 'nqn.2026-01.org.nvbraid:runtime';
 const scratch = mkdtempSync(join(tmpdir(), 'nvbraid-target-'));
@@ -183,6 +184,8 @@ test('a reactor that fails gives its queues back and is reported', async () => {
     index: 0,
     poolBytes: 1 << 20,
     threads: 1,
+    limits: targetLimits({}, 1 << 20),
+    limitMet: () => {},
     queueGone: (association) => gone.push(association),
     log: () => {},
     failed: (_reactor, error) => failed.resolve(error),

@@ -1,4 +1,4 @@
-import { assert, copyBytes, Memory, type Outbox, Ring } from '@nvbraid/base';
+import { assert, copyBytes, Memory, NEVER, type Outbox, Ring } from '@nvbraid/base';
 import {
   CAPSULE_CMD_SQE,
   DNR,
@@ -29,7 +29,7 @@ import {
 } from './queue-limits.ts';
 import { QueueMemory } from './queue-memory.ts';
 import type { CommandQueue, CommandSet } from './request.ts';
-import { Direction, Slot, SlotState } from './slot.ts';
+import { Direction, oldestR2t, Slot, SlotState } from './slot.ts';
 
 /**
  * One queue of a controller and its NVMe/TCP connection, without I/O: bytes go in by `receive`, commands go to the
@@ -139,6 +139,23 @@ export class QueuePair implements CommandQueue, PduSink {
   /** Commands that have arrived and are not answered yet. */
   get outstanding(): number {
     return this.#outstanding;
+  }
+
+  /** The first bytes of a PDU have arrived and its last have not. */
+  get receivingPdu(): boolean {
+    return this.#framer.alive && !this.#framer.idle;
+  }
+
+  get pdusBegun(): number {
+    return this.#framer.begun;
+  }
+
+  /**
+   * Since when an R2T waits for its data, as far as earlier calls have noticed it, in ms; NEVER when there is none.
+   * @param restart counts from now, since what has arrived meanwhile was not received
+   */
+  oldestR2t(nowMs: number, restart: boolean): number {
+    return this.#r2tsOpen === 0 ? NEVER : oldestR2t(this.#slots, nowMs, restart);
   }
 
   get sqSize(): number {
@@ -392,6 +409,7 @@ export class QueuePair implements CommandQueue, PduSink {
     if (slot.received % this.#r2tBytes === 0 || slot.received === slot.requested) {
       slot.r2tsOpen--;
       this.#r2tsOpen--;
+      slot.r2tSinceMs = NEVER;
     }
     if (slot.received === slot.dataLength) {
       if (slot.digestFailed) slot.complete(Status.TransientTransportError);

@@ -1,4 +1,4 @@
-import { assert, copyBytes, type Memory, type Slab } from '@nvbraid/base';
+import { assert, copyBytes, type Memory, NEVER, type Slab } from '@nvbraid/base';
 import { DNR, FabricsSqe, IoOpcode, RwSqe, SglId, SQE_SIZE, Status } from '@nvbraid/wire';
 import type { QueuePair } from './queue-pair.ts';
 import type { Request } from './request.ts';
@@ -55,6 +55,8 @@ export class Slot implements Request {
   received = 0;
   requested = 0;
   r2tsOpen = 0;
+  /** When the oldest of these was noticed to be open, in ms. */
+  r2tSinceMs = NEVER;
   digestFailed = false;
   hasReply = false;
   status = 0;
@@ -171,4 +173,17 @@ export class Slot implements Request {
     this.dw1 = dw1;
     this.queue.completed(this);
   }
+}
+
+/** See `QueuePair.oldestR2t`. A slot in use starts with its age unknown. */
+export function oldestR2t(slots: readonly Slot[], nowMs: number, restart: boolean): number {
+  let oldestMs = NEVER;
+  for (const slot of slots) {
+    if (slot.r2tsOpen === 0) slot.r2tSinceMs = NEVER;
+    else {
+      if (restart || slot.r2tSinceMs === NEVER) slot.r2tSinceMs = nowMs;
+      oldestMs = Math.min(oldestMs, slot.r2tSinceMs);
+    }
+  }
+  return oldestMs;
 }

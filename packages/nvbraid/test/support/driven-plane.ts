@@ -3,6 +3,7 @@ import type { BlockDevice } from '@nvbraid/blockdev';
 import type { NamespaceSnapshot, SubsystemSnapshot } from '@nvbraid/target';
 import type { Connection, ConnectionHandler } from '@nvbraid/transport';
 import { DataPlane, type DataPlaneOptions } from '../../src/data-plane.ts';
+import { targetLimits } from '../../src/target-limits.ts';
 
 /** A connection whose other end is the test. */
 export class FakeConnection {
@@ -60,6 +61,8 @@ export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
   const plane = new DataPlane({
     poolBytes: 1 << 20,
     threads: 1,
+    limits: targetLimits({}, 1 << 20),
+    limitMet: (_limit, sentence) => logged.push(sentence),
     queueGone: (_association, qid) => gone.push(qid),
     log: (message) => logged.push(message),
     ...options,

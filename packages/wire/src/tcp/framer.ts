@@ -83,6 +83,8 @@ export class Framer {
   placeOffset = 0;
   /** Payload bytes of the PDU whose header was delivered last. */
   dataLength = 0;
+  /** PDUs whose header has begun to arrive: tells a PDU that never ends from one that follows another. */
+  begun = 0;
   readonly limits: FramerLimits;
   readonly #sink: PduSink;
   readonly #sizes: Uint8Array;
@@ -218,6 +220,7 @@ export class Framer {
 
   /** Sets all sizes from the first eight bytes; false when they are wrong, which has been told. */
   #commonHeader(view: DataView, base: number): boolean {
+    this.begun++;
     const word = view.getUint32(base, true);
     const type = word & 0xff;
     const size = this.#sizes[type]!;
