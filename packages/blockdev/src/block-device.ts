@@ -1,6 +1,10 @@
 import type { Memory, Timers } from '@nvbraid/base';
+import type { ZoneGeometry, ZoneTable } from './zoned/zone-table.ts';
 
-/** The operations of a block device. */
+/**
+ * The operations of a block device. Those with Zone in their names exist on zoned devices only; `offset` is the first
+ * byte of a zone, the All operations are for every zone in a state that they are made for.
+ */
 export const IoOp = {
   Read: 0,
   Write: 1,
@@ -9,6 +13,18 @@ export const IoOp = {
   Deallocate: 4,
   /** Writes `memory` if the blocks hold what lies in `compare`, as one step towards everything else; else Miscompare. */
   CompareAndWrite: 5,
+  /** A write to where the zone's write pointer is; afterwards `offset` says where that was. */
+  ZoneAppend: 0x10,
+  ZoneOpen: 0x11,
+  ZoneClose: 0x12,
+  ZoneFinish: 0x13,
+  ZoneReset: 0x14,
+  ZoneOffline: 0x15,
+  ZoneOpenAll: 0x19,
+  ZoneCloseAll: 0x1a,
+  ZoneFinishAll: 0x1b,
+  ZoneResetAll: 0x1c,
+  ZoneOfflineAll: 0x1d,
 } as const;
 export type IoOp = (typeof IoOp)[keyof typeof IoOp];
 
@@ -27,6 +43,16 @@ export const IoResult = {
   Miscompare: 7,
   /** CompareAndWrite: the blocks cannot be read. */
   Unreadable: 8,
+  /** The range leaves the zone, or its writable part. */
+  ZoneBoundary: 9,
+  ZoneFull: 10,
+  ZoneReadOnly: 11,
+  ZoneOffline: 12,
+  /** Not where the write pointer is. */
+  ZoneInvalidWrite: 13,
+  TooManyActiveZones: 14,
+  TooManyOpenZones: 15,
+  InvalidZoneTransition: 16,
 } as const;
 export type IoResult = (typeof IoResult)[keyof typeof IoResult];
 
@@ -82,6 +108,8 @@ export interface BlockDevice {
    * otherwise, and whenever filters stand in between.
    */
   readonly memory: Memory | null;
+  /** The zones of a zoned device. */
+  readonly zones?: ZoneTable;
   /**
    * Starts an operation. The range has been checked by the caller.
    * @returns true when it is done and `io.result` is set; false when `io.done(io)` will be called later.
@@ -114,6 +142,8 @@ export interface PreparedDevice extends DeviceSpec {
   readonly thin: boolean;
   /** See BlockDevice. */
   readonly compareAndWrite?: boolean;
+  /** How a zoned device is cut into zones. */
+  readonly zoneGeometry?: ZoneGeometry;
 }
 
 /**

@@ -8,6 +8,8 @@ import { tunableRow } from './filters/tunable.ts';
 import { VOLATILE_CACHE } from './filters/volatile-cache.ts';
 import { MemoryDevice, type MemoryDeviceSpec, type PreparedMemoryDevice, prepareMemory } from './memory-device.ts';
 import { NullDevice, type NullDeviceSpec, type PreparedNullDevice, prepareNull } from './null-device.ts';
+import { openZoned, prepareZoned, releaseZoned } from './zoned/prepare-zoned.ts';
+import type { PreparedZoned, ZonedSpec } from './zoned/zoned-spec.ts';
 
 /** What has to be known of a kind of device. */
 interface Kind {
@@ -36,6 +38,12 @@ function row<S extends DeviceSpec, P extends PreparedDevice & S>(kind: {
 /** A filter takes the geometry of the device below and opens and closes together with it. */
 function filterRow(filter: FilterKind): Kind {
   const prepared = (spec: FilterSpec, lower: PreparedDevice): PreparedFilter => {
+    if (lower.zoneGeometry !== undefined) {
+      throw new NvbraidError(
+        'EINVAL',
+        `a ${spec.kind} filter cannot stand on zones: zones belong on top of all filters`,
+      );
+    }
     const { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite = false } = lower;
     const geometry = { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite };
     return { ...spec, ...geometry, ...filter.changes, ...filter.share?.(spec, lower), lower };
@@ -57,6 +65,24 @@ function filterRow(filter: FilterKind): Kind {
   });
 }
 
+/** Not a filter: it changes more than what happens to single operations, and it has state of its own to keep. */
+const ZONED = row<ZonedSpec, PreparedZoned>({
+  async prepare(spec) {
+    const lower = await prepareDevice(spec.lower);
+    try {
+      return await prepareZoned(spec, lower);
+    } catch (error) {
+      await releaseDevice(lower);
+      throw error;
+    }
+  },
+  open: (prepared, options) => openZoned(prepared, openDevice(prepared.lower, options), options),
+  async release(prepared) {
+    releaseZoned(prepared);
+    await releaseDevice(prepared.lower);
+  },
+});
+
 const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   [
     'memory',
@@ -71,6 +97,7 @@ const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ],
   ['volatile-cache', filterRow(VOLATILE_CACHE)],
   ...FILTER_KINDS.map((kind): [string, Kind] => [kind.kind, filterRow(tunableRow(kind))]),
+  ['zoned', ZONED],
   [
     'file',
     row<FileDeviceSpec, PreparedFileDevice>({ prepare: prepareFile, open: openFileDevice, release: releaseFile }),

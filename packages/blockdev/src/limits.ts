@@ -78,3 +78,12 @@ export const COMMIT_STEP_BYTES = 1024 * 1024;
 export const MAX_OVERLAY_BLOCKS = 2 ** 31;
 /** One piece of an overlay's map as it is written to its file, in bytes. */
 export const MAP_PAGE_BYTES = 4096;
+
+/** Zones of a device: a report or a flush looks at each of them. */
+export const MAX_ZONES = 65536;
+/** Blocks of a zone: a write pointer is a word of 32 bits. */
+export const MAX_ZONE_BLOCKS = 2 ** 30;
+/** Looks at a zone that another thread writes to before the operation gets in line. */
+export const ZONE_SPINS = 1000;
+/** Looks after which a thread does not wait any longer for one whose turn it is: that one may have died. */
+export const ZONE_PATIENCE = 50;

@@ -11,8 +11,10 @@ import {
 import {
   IoCommands,
   IoCounters,
+  type IoHost,
   type NamespaceSnapshot,
   NamespaceTable,
+  Pieces,
   type QueueEnvironment,
   type QueueHandoff,
   QueuePair,
@@ -31,6 +33,7 @@ export interface QueueOwner {
   readonly portId: number;
   /** Where the commands of this subsystem in this thread are counted. */
   readonly counters: SharedArrayBuffer;
+  readonly host: IoHost;
 }
 
 export interface DataPlaneOptions {
@@ -143,6 +146,8 @@ export class DataPlane {
   /** Open devices by namespace instance, with the number of tables that name them. */
   readonly #devices = new Map<number, BlockDevice>();
   readonly #queues = new Map<QueuePair, OwnedQueue>();
+  /** What commands of this thread move data through. */
+  readonly #pieces = new Pieces();
   readonly #closing = new Set<Promise<void>>();
   readonly #watchdog: Watchdog;
 
@@ -236,7 +241,7 @@ export class DataPlane {
 
   commands(owner: QueueOwner): IoCommands {
     const table = this.table(owner.nqn, owner.portId);
-    return new IoCommands(table, new IoCounters(owner.counters));
+    return new IoCommands(table, new IoCounters(owner.counters), { host: owner.host, pieces: this.#pieces });
   }
 
   /** Goes on with a queue that the control plane has connected. */

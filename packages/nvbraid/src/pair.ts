@@ -169,6 +169,7 @@ export class Pair implements QueueEnvironment {
       readOnly: device.readOnly,
       thin: device.thin,
       volatileWriteCache: device.volatileWriteCache,
+      compareAndWrite: device.compareAndWrite === true,
     }).nsid;
   }
 

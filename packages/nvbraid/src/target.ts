@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { NvbraidError } from '@nvbraid/base';
 import {
@@ -25,6 +26,7 @@ import { type Connection, installNativeCrc32c, type Listener, transport } from '
 import { DataPlane, isOpenDevice, type QueueOwner } from './data-plane.ts';
 import { LimitLog } from './limit-log.ts';
 import { GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limits.ts';
+import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { systemClock } from './system-clock.ts';
@@ -205,6 +207,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         readOnly: config.readOnly ?? prepared.readOnly,
         thin: prepared.thin,
         volatileWriteCache: prepared.volatileWriteCache,
+        compareAndWrite: prepared.compareAndWrite ?? false,
       });
       if (!isOpenDevice(prepared)) this.#prepared.set(`${nqn}/${namespace.nsid}`, prepared);
       return namespace.nsid;
@@ -376,6 +379,11 @@ export class Target extends EventEmitter<TargetEventMap> {
         if (controller.ioQueueCount === 0) this.#associations.delete(this.#associationOf.get(controller)!);
         this.emit('controller-gone', controller, reason);
       },
+      random64: () => randomBytes(8).readBigUInt64LE(),
+      overdue: (controller, lateMs) => this.emit('log', overdueText(controller, lateMs)),
+      quiet: (controller, tookMs) => {
+        if (tookMs > controller.subsystem!.cqtMs) this.emit('log', quietText(controller, tookMs));
+      },
       namespacesChanged: (subsystem) => this.#publish(subsystem),
       limitMet: (hostnqn, limit) => {
         this.#limitLog.met(limit, `refused a Connect of ${hostnqn}: it, or all together, have what they may have`);
@@ -394,6 +402,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       nqn,
       portId: entry.port.portId,
       counters: counters.words.buffer as SharedArrayBuffer,
+      host: { hostnqn: controller.hostnqn, hostid: controller.hostid, cntlid: controller.cntlid },
     };
     this.#threadOf.set(owner, thread);
     return owner;

@@ -34,6 +34,11 @@ export const EVENTS = {
   ),
   anaChange: notice(AsyncEventBit.AnaChange, AsyncEventNotice.AnaChange, Lid.Ana),
   discoveryChange: notice(AsyncEventBit.DiscoveryLog, AsyncEventNotice.DiscoveryLogPageChange, Lid.Discovery),
+  crossControllerReset: notice(
+    AsyncEventBit.CrossControllerReset,
+    AsyncEventNotice.CrossControllerResetCompleted,
+    Lid.CrossControllerReset,
+  ),
   /** Kept out by the Reservation Notification Mask feature, before it comes here. */
   reservation: {
     enable: 0,

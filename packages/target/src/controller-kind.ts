@@ -22,6 +22,8 @@ export interface LogPage {
   /** What LID 00h says of parameters of this page. Default 0. */
   readonly lidsp?: number;
   page(controller: Controller, request: Request): Page;
+  /** Called once the page, or a part of it, was returned. */
+  returned?(controller: Controller, request: Request): void;
   /** Called once the page was read without RAE; events that it raises come out again. */
   read?(controller: Controller): void;
 }

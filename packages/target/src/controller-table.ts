@@ -11,6 +11,8 @@ export class ControllerTable {
   /** Controllers at a time. */
   readonly limit: number;
   readonly #controllers = new Map<number, Controller>();
+  /** Controllers that are gone while devices still work for their commands. */
+  readonly #leaving = new Map<number, Controller>();
   #next: number;
 
   constructor(min: number, max: number, limit: number) {
@@ -45,18 +47,29 @@ export class ControllerTable {
     return this.#controllers.get(cntlid);
   }
 
+  /** The controller that had this identifier, is gone and not quiet yet. */
+  leaving(cntlid: number): Controller | undefined {
+    return this.#leaving.get(cntlid);
+  }
+
+  leavers(): IterableIterator<Controller> {
+    return this.#leaving.values();
+  }
+
   values(): IterableIterator<Controller> {
     return this.#controllers.values();
   }
 
   /** What stands against another controller, or null. */
   get full(): 'subsystemControllers' | 'cntlid' | null {
-    if (this.size >= this.limit) return 'subsystemControllers';
+    if (this.#controllers.size + this.#leaving.size >= this.limit) return 'subsystemControllers';
     const range = this.#max - this.#min;
-    if (this.size <= range) return null;
+    if (this.#controllers.size + this.#leaving.size <= range) return null;
     // Some may have their identifiers from a range that held before.
     let taken = 0;
-    for (const cntlid of this.#controllers.keys()) if (cntlid >= this.#min && cntlid <= this.#max) taken++;
+    for (const table of [this.#controllers, this.#leaving]) {
+      for (const cntlid of table.keys()) if (cntlid >= this.#min && cntlid <= this.#max) taken++;
+    }
     return taken > range ? 'cntlid' : null;
   }
 
@@ -66,7 +79,7 @@ export class ControllerTable {
     for (let tried = 0; tried < range; tried++) {
       const cntlid = this.#next;
       this.#next = cntlid === this.#max ? this.#min : cntlid + 1;
-      if (!this.#controllers.has(cntlid)) return cntlid;
+      if (!this.#controllers.has(cntlid) && !this.#leaving.has(cntlid)) return cntlid;
     }
     return 0;
   }
@@ -76,7 +89,15 @@ export class ControllerTable {
     this.#controllers.set(controller.cntlid, controller);
   }
 
+  /** Its association is over; its identifier stays taken until `quiet`. */
   delete(controller: Controller): void {
-    if (this.#controllers.get(controller.cntlid) === controller) this.#controllers.delete(controller.cntlid);
+    if (this.#controllers.get(controller.cntlid) !== controller) return;
+    this.#controllers.delete(controller.cntlid);
+    this.#leaving.set(controller.cntlid, controller);
+  }
+
+  /** None of its commands is under way any more. */
+  quiet(controller: Controller): void {
+    this.#leaving.delete(controller.cntlid);
   }
 }

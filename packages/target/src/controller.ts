@@ -3,10 +3,11 @@ import { type ReservationNotification, Shst } from '@nvbraid/wire';
 import { AsyncEvents, EVENTS } from './async-events.ts';
 import type { ControllerKind } from './controller-kind.ts';
 import { CONTROLLER_STATES, type ControllerEvent, type ControllerState } from './controller-states.ts';
+import { CrossControllerResets } from './cross-controller-resets.ts';
 import { ErrorLog } from './error-log.ts';
 import { FeatureValues } from './feature-values.ts';
 import type { GoneReason } from './hooks.ts';
-import { DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY } from './limits.ts';
+import { DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY, OVERDUE_REPEAT_MS } from './limits.ts';
 import type { Namespace } from './namespace.ts';
 import type { Port } from './port.ts';
 import { ccFields, ccIsSupported, cstsValue } from './properties.ts';
@@ -50,6 +51,8 @@ export class Controller {
   readonly cntlid: number;
   readonly adminQueue: CommandQueue;
   readonly events = new AsyncEvents();
+  /** Cross-Controller Resets that this controller was asked for. */
+  readonly resets = new CrossControllerResets(this);
   readonly errors: ErrorLog;
   readonly features = new FeatureValues();
   readonly createdMs: number;
@@ -63,6 +66,11 @@ export class Controller {
   #rdy = false;
   #everEnabled = false;
   #keepAliveMs = 0;
+  #ciu: number;
+  #cirn: bigint;
+  /** When the association ended. */
+  #goneMs = 0;
+  readonly #whenQuiet: (() => void)[] = [];
   /** Tells the answer of an old flush from that of the present one. */
   #flushes = 0;
   readonly #ioQueues = new Map<number, CommandQueue>();
@@ -80,11 +88,22 @@ export class Controller {
     this.adminQueue = identity.adminQueue;
     this.errors = new ErrorLog(identity.port.trtype);
     this.createdMs = this.target.nowMs();
+    this.#cirn = this.target.random64();
+    this.#ciu = 1 + Number(this.target.random64() % 255n);
     this.setKeepAlive(keepAliveMs);
   }
 
   get state(): ControllerState {
     return this.#state;
+  }
+
+  /** Controller instance uniquifier, 1 … 255, and random number: others each time that CSTS.RDY rises. */
+  get ciu(): number {
+    return this.#ciu;
+  }
+
+  get cirn(): bigint {
+    return this.#cirn;
   }
 
   /** As VS and VER tell it. */
@@ -157,6 +176,10 @@ export class Controller {
     this.#go(supported ? 'enable' : 'refuse');
     this.#rdy = supported;
     this.#everEnabled ||= supported;
+    if (supported) {
+      this.#ciu = (this.#ciu % 255) + 1;
+      this.#cirn = this.target.random64();
+    }
     this.restartTimer();
   }
 
@@ -167,6 +190,7 @@ export class Controller {
     this.#go('disable');
     this.restartTimer();
     this.events.reset();
+    this.resets.reset();
     this.features.reset();
     this.subsystem?.writeCacheChanged();
     this.changedNamespaces.clear();
@@ -230,6 +254,7 @@ export class Controller {
     if (!this.#ioQueues.delete(qid)) return;
     this.target.hosts.queueGone(this);
     this.#finishDisable();
+    this.#finishRemove();
   }
 
   #closeIoQueues(): void {
@@ -286,9 +311,16 @@ export class Controller {
     return this.kind.name === 'discovery' ? DISCOVERY_IDLE_MS : 0;
   }
 
+  /** When `tick` has to be called at the latest. */
+  get nextDeadlineMs(): number {
+    return Math.min(this.deadlineMs, this.resets.deadlineMs);
+  }
+
   /** Called by the target's `tick`. */
   tick(nowMs: number): void {
+    this.resets.tick(nowMs);
     if (nowMs < this.deadlineMs) return;
+    if (this.#state === 'gone') return this.#overdue(nowMs);
     const keepAlive = this.#state === 'ready' && this.#keepAliveMs > 0;
     this.remove(keepAlive ? 'keep alive timeout' : this.#everEnabled ? 'idle timeout' : 'enable timeout');
   }
@@ -322,9 +354,39 @@ export class Controller {
     this.#rdy = false;
     this.deadlineMs = NEVER;
     this.events.drop();
+    this.resets.drop();
+    this.#goneMs = this.target.nowMs();
     this.target.controllerGone(this);
     this.#closeIoQueues();
     this.adminQueue.close();
     this.target.hooks.controllerGone?.(this, reason);
+    if (this.#finishRemove()) return;
+    this.deadlineMs = this.#goneMs + this.subsystem!.cqtMs;
+    this.target.deadlineSet(this.deadlineMs);
+  }
+
+  /** True when it is gone and none of its commands can change a block any more. */
+  get quiet(): boolean {
+    return this.#state === 'gone' && this.#ioQueues.size === 0;
+  }
+
+  /** Calls back once when the controller is quiet. */
+  whenQuiet(callback: () => void): void {
+    if (this.quiet) callback();
+    else this.#whenQuiet.push(callback);
+  }
+
+  #finishRemove(): boolean {
+    if (!this.quiet) return false;
+    this.deadlineMs = NEVER;
+    this.target.controllerQuiet(this, this.target.nowMs() - this.#goneMs);
+    for (const callback of this.#whenQuiet.splice(0)) callback();
+    return true;
+  }
+
+  /** CQT was a promise. Nobody is told that the controller is quiet; somebody should look at the device. */
+  #overdue(nowMs: number): void {
+    this.deadlineMs = nowMs + OVERDUE_REPEAT_MS;
+    this.target.hooks.overdue?.(this, nowMs - this.#goneMs);
   }
 }

@@ -1,4 +1,5 @@
 import type { Controller } from './controller.ts';
+import type { ControllerInstance, HostIdentity, InstanceFate } from './controller-instance.ts';
 import type { HostHooks } from './host-table.ts';
 import type { Namespace } from './namespace.ts';
 import type { Port } from './port.ts';
@@ -17,7 +18,8 @@ export type GoneReason =
   | 'port unlinked'
   | 'subsystem removed'
   | 'reconfigured'
-  | 'target closed';
+  | 'target closed'
+  | 'cross-controller reset';
 
 /** What the data plane has done for a subsystem, summed over all threads, since the target started. */
 export interface IoTotals {
@@ -69,6 +71,29 @@ export interface TargetHooks extends HostHooks {
   unlinked?(snapshot: SubsystemSnapshot): void;
   /** An ANA group has been in the change state for longer than ANATT: hosts may have given the path up. Told once. */
   anaChangeOverdue?(port: Port, grpid: number): void;
+  /**
+   * Sixty-four bits that nobody can guess: with them hosts tell which life of a controller they mean. Absent: a sequence
+   * that only tells them apart.
+   */
+  random64?(): bigint;
+  /**
+   * A Cross-Controller Reset names a controller whose identifier is not one of ours: has the process that serves the same
+   * subsystem with that identifier end it. Leads to one call of `done`, now or later: `quiet` only with proof. Without the
+   * hook nobody is known who could have it.
+   */
+  endElsewhere?(
+    subsystem: Subsystem,
+    instance: ControllerInstance,
+    host: HostIdentity,
+    done: (fate: InstanceFate) => void,
+  ): void;
+  /**
+   * Commands of a controller that is gone are still under way after CQT, `lateMs` after the end of its association; told
+   * again every now and then until `quiet`.
+   */
+  overdue?(controller: Controller, lateMs: number): void;
+  /** None of the commands of an I/O controller that is gone can change a block any more. */
+  quiet?(controller: Controller, tookMs: number): void;
   /** For the SMART log. */
   ioTotals?(subsystem: Subsystem): IoTotals;
 }

@@ -1,4 +1,5 @@
 import { AdminOpcode, AsyncEventBit, Cns, Lid } from '@nvbraid/wire';
+import { crossControllerReset, crossControllerResets } from './admin/cross-controller-reset.ts';
 import { IO_FEATURES } from './admin/feature-table.ts';
 import { getFeatures, setFeatures } from './admin/features.ts';
 import { getLogPage } from './admin/get-log-page.ts';
@@ -44,6 +45,7 @@ export const IO_KIND: ControllerKind = {
     [AdminOpcode.GetFeatures, getFeatures],
     [AdminOpcode.AsyncEventRequest, asyncEventRequest],
     [AdminOpcode.KeepAlive, keepAlive],
+    [AdminOpcode.CrossControllerReset, crossControllerReset],
   ]),
   identify: new Map([
     [Cns.Namespace, identifyNamespace],
@@ -67,8 +69,10 @@ export const IO_KIND: ControllerKind = {
     [Lid.Ana, ana],
     [Lid.FeatureIdentifiersEffects, featureIdentifiers],
     [Lid.NvmeMiEffects, managementEffects],
+    [Lid.CrossControllerReset, crossControllerResets],
     [Lid.Reservation, reservationNotification],
   ]),
   ioEffects: IO_EFFECTS,
-  asyncEvents: SMART_WARNINGS | AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange,
+  asyncEvents:
+    SMART_WARNINGS | AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange | AsyncEventBit.CrossControllerReset,
 };

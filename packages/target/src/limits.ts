@@ -41,6 +41,25 @@ export const MAX_ASYNC_EVENT_REQUESTS = 4;
 export const MAX_ABORTS = 4;
 /** Entries of the error log: ELPE + 1. */
 export const ERROR_LOG_ENTRIES = 128;
+/** Bytes of one piece in which Compare, Verify and Copy move data; at least a block of any size. */
+export const PIECE_BYTES = 128 * 1024;
+/** Pieces of a thread: commands beyond that wait. */
+export const MAX_PIECES = 4;
+/** MSRC + 1: source ranges of a Copy command. */
+export const COPY_RANGES = 128;
+/** MSSRL: bytes of one source range of a Copy command. */
+export const COPY_RANGE_BYTES = 1 << 20;
+/**
+ * MCL and VSL: bytes of all source ranges of a Copy command together, and of a Verify command. A device in memory moves
+ * them in one turn of its thread's event loop.
+ */
+export const COPY_BYTES = 4 << 20;
+/** VSL, WUSL: the same as powers of two of 4 KiB. */
+export const VERIFY_LIMIT = 10;
+/** WUSL: bytes of one Write Uncorrectable command, 1 MiB, as a power of two of 4 KiB. */
+export const WRITE_UNCORRECTABLE_LIMIT = 8;
+/** ACWU + 1: blocks of a fused Compare and Write. One block is what is whole towards everything else, as for Write. */
+export const COMPARE_AND_WRITE_BLOCKS = 1;
 /** ANA groups: ANAGRPMAX and NANAGRPID. */
 export const MAX_ANA_GROUPS = 128;
 /** ANATT: seconds that a group stays in the change state at most. */
@@ -75,3 +94,22 @@ export const CRITICAL_TEMPERATURE_KELVIN = 373;
 export const MAX_REGISTRANTS = 1024;
 /** Reservation notifications that a controller keeps for its host; the oldest goes first. The page counts to 255. */
 export const MAX_RESERVATION_NOTIFICATIONS = 256;
+/** From the end of an association until every thread has heard of it: a message, and the longest turn of a thread. */
+const CQT_THREAD_MS = 100;
+/** What a device may take for the one operation that it was given: a disk that is loaded, not one that hangs. */
+const CQT_DEVICE_MS = 5_000;
+/** CQT of subsystems that are not told another, in ms. */
+export const DEFAULT_CQT_MS = CQT_THREAD_MS + CQT_DEVICE_MS;
+/** CQT has 16 bits. */
+export const MAX_CQT_MS = 0xffff;
+/** Commands that are under way beyond CQT are told of again after this long, in ms. */
+export const OVERDUE_REPEAT_MS = 60_000;
+/** CCRL: Cross-Controller Resets of one controller in progress at a time. */
+export const CCR_LIMIT = 4;
+/** Entries of the Cross-Controller Reset log: a page of 4 KiB. */
+export const CCR_LOG_ENTRIES = 511;
+/**
+ * A Cross-Controller Reset that takes longer is answered before it is over, in ms: a controller without a command in a
+ * slow device is quiet long before, and the host is spared an event and a log page.
+ */
+export const CCR_PATIENCE_MS = 100;

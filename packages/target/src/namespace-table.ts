@@ -14,6 +14,8 @@ export interface NamespaceEntry {
   readonly blockCount: number;
   readonly readOnly: boolean;
   readonly pathStatus: number;
+  /** Every write ends on stable storage. */
+  readonly writeThrough: boolean;
   /** The commands of its command set. */
   readonly commands: IoCommandRows;
   /** Null while nothing is reserved. */
@@ -59,6 +61,7 @@ export class NamespaceTable {
         blockCount: namespace.blockCount,
         readOnly: namespace.readOnly,
         pathStatus: namespace.pathStatus,
+        writeThrough: namespace.writeThrough === true,
         commands: ioCommandRows(namespace.csi ?? Csi.Nvm),
         reservation: namespace.reservation === undefined ? null : new ReservationGate(namespace.reservation),
       });

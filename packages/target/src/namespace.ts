@@ -20,6 +20,8 @@ export interface NamespaceOptions {
   readonly readOnly?: boolean;
   readonly thin?: boolean;
   readonly volatileWriteCache?: boolean;
+  /** The device knows CompareAndWrite. Default false. */
+  readonly compareAndWrite?: boolean;
   /** 1 … MAX_ANA_GROUPS, default 1. */
   readonly anaGroupId?: number;
   /** Default true. */
@@ -44,6 +46,7 @@ export class Namespace {
   readOnly: boolean;
   readonly thin: boolean;
   readonly volatileWriteCache: boolean;
+  readonly compareAndWrite: boolean;
   anaGroupId: number;
   enabled: boolean;
   hosts: ReadonlySet<string> | null;
@@ -73,6 +76,7 @@ export class Namespace {
     this.eui64 = options.eui64 === undefined ? null : identifier(options.eui64, 8, 'eui64');
     this.readOnly = options.readOnly ?? false;
     this.thin = options.thin ?? false;
+    this.compareAndWrite = options.compareAndWrite ?? false;
     this.volatileWriteCache = options.volatileWriteCache ?? false;
     this.anaGroupId = checkAnaGroupId(options.anaGroupId ?? 1);
     this.enabled = options.enabled ?? true;

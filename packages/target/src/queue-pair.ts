@@ -15,6 +15,7 @@ import {
   Status,
   TermReq,
 } from '@nvbraid/wire';
+import { Fuse, FusedPairs } from './fused.ts';
 import { c2hTermReq, PduWriter } from './pdu-writer.ts';
 import type { QueueEnvironment, QueueHandoff, QueueOptions, QueueState } from './queue-interface.ts';
 import {
@@ -66,6 +67,7 @@ export class QueuePair implements CommandQueue, PduSink {
   readonly #outgoing = new Ring<Slot>(64);
   readonly #waiting = new Ring<Slot>(16);
   readonly memory: QueueMemory;
+  readonly #fused = new FusedPairs();
   /** R2Ts that the host has not answered yet, of all commands. */
   #r2tsOpen = 0;
   #retrying = false;
@@ -344,19 +346,22 @@ export class QueuePair implements CommandQueue, PduSink {
       this.#cids[cid >>> 5]! |= bit;
       slot.parseSgl(this.#framer.dataLength);
     }
+    if (slot.fuse !== Fuse.None || this.#fused.open) {
+      this.#fused.arrived(slot, this.#commands.executeFused !== undefined);
+    }
   }
 
   #capsuleComplete(slot: Slot, memory: Memory, offset: number, length: number, digestOk: boolean): void {
-    if (slot.earlyStatus !== 0) return slot.complete(slot.earlyStatus);
+    if (slot.earlyStatus !== 0) return this.#refuse(slot, slot.earlyStatus);
     // A command whose data was damaged on the way was not understood: it must not be run.
-    if (!digestOk) return slot.complete(Status.TransientTransportError);
+    if (!digestOk) return this.#refuse(slot, Status.TransientTransportError);
     if (slot.sglId !== SglId.inCapsule) this.memory.give(slot); // bytes that nobody asked for
-    const status = this.#commands.admit(slot);
-    if (status !== 0) return slot.complete(status);
-    if (slot.dataLength > MAX_DATA_TRANSFER_BYTES) return slot.complete(Status.InvalidField | DNR);
+    const status = slot.fuse === Fuse.None ? this.#commands.admit(slot) : this.#commands.admitFused!(slot, slot.fuse);
+    if (status !== 0) return this.#refuse(slot, status);
+    if (slot.dataLength > MAX_DATA_TRANSFER_BYTES) return this.#refuse(slot, Status.InvalidField | DNR);
     if (slot.direction === Direction.HostToController && slot.dataLength > 0) {
       if (slot.sglId === SglId.inCapsule) {
-        if (slot.sglOffset + slot.dataLength > length) return slot.complete(Status.DataSglLengthInvalid | DNR);
+        if (slot.sglOffset + slot.dataLength > length) return this.#refuse(slot, Status.DataSglLengthInvalid | DNR);
         slot.dataMemory = memory;
         slot.dataOffset = offset + slot.sglOffset;
       } else {
@@ -366,14 +371,31 @@ export class QueuePair implements CommandQueue, PduSink {
     this.#execute(slot);
   }
 
+  /** Ends a command that has not run. */
+  #refuse(slot: Slot, status: number): void {
+    if (slot.fuse === Fuse.None) slot.complete(status);
+    else this.#park(slot, status);
+  }
+
+  #park(slot: Slot, status: number): void {
+    const first = this.#fused.park(slot, status);
+    if (first === null) return;
+    first.state = SlotState.Running;
+    first.partner!.state = SlotState.Running;
+    this.#commands.executeFused!(first, first.partner!);
+  }
+
   #execute(slot: Slot): void {
+    if (slot.fuse !== Fuse.None) return this.#park(slot, 0);
     slot.state = SlotState.Running;
     this.#commands.execute(slot);
   }
 
   /** Finds memory for the data of a write, then asks the host for it. */
   #requestData(slot: Slot): void {
-    if (!this.#takeSlab(slot)) return this.#starve(slot, SlotState.WaitsForSlab);
+    // The first half holds memory until the second has arrived: that one must not wait for any.
+    if (slot.fuse === Fuse.Second) this.memory.takeAnyway(slot, slot.dataLength);
+    else if (!this.#takeSlab(slot)) return this.#starve(slot, SlotState.WaitsForSlab);
     slot.dataMemory = slot.slab!;
     slot.dataOffset = 0;
     slot.state = SlotState.Receiving;
@@ -412,7 +434,7 @@ export class QueuePair implements CommandQueue, PduSink {
       slot.r2tSinceMs = NEVER;
     }
     if (slot.received === slot.dataLength) {
-      if (slot.digestFailed) slot.complete(Status.TransientTransportError);
+      if (slot.digestFailed) this.#refuse(slot, Status.TransientTransportError);
       else this.#execute(slot);
     } else if (slot.requested < slot.dataLength) this.#enqueue(slot);
   }
@@ -506,11 +528,12 @@ export class QueuePair implements CommandQueue, PduSink {
     this.#framer.stop();
     this.#current = null;
     this.#waiting.clear();
+    this.#fused.clear();
     if (!first) return;
     for (const slot of this.#slots) {
       // A device may still read from or write to the payload of a running command: `completed` releases it.
       if (slot.state === SlotState.Receiving || slot.state === SlotState.WaitsForSlab) this.#release(slot);
-      else if (slot.state === SlotState.Starved) this.#release(slot);
+      else if (slot.state === SlotState.Starved || slot.state === SlotState.Parked) this.#release(slot);
     }
     this.#commands.closed();
   }

@@ -50,6 +50,13 @@ export interface CommandSet {
    * Must refuse data lengths that the command cannot have.
    */
   admit(request: Request): number;
+  /**
+   * As `admit`, for half of a fused operation. Absent, with `executeFused`: there are none, and FUSE is refused.
+   * @param fuse 1 for the first command, 2 for the second
+   */
+  admitFused?(request: Request, fuse: number): number;
+  /** Runs the two commands of a fused operation, and completes the first one first. */
+  executeFused?(first: Request, second: Request): void;
   /** Runs a command whose data is there. Must lead to exactly one `request.complete`, now or later. */
   execute(request: Request): void;
   /** The queue is gone: no `complete` has any effect any more. */

@@ -15,6 +15,8 @@ export const SlotState = {
   Starved: 4,
   /** Completed; its PDUs are not on the wire yet. */
   Done: 5,
+  /** Half of a fused operation that waits for the other one. */
+  Parked: 6,
 } as const;
 export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 
@@ -58,6 +60,10 @@ export class Slot implements Request {
   /** When the oldest of these was noticed to be open, in ms. */
   r2tSinceMs = NEVER;
   digestFailed = false;
+  /** FUSE, the other half of the fused operation once that has arrived, and what this half has failed with. */
+  fuse = 0;
+  partner: Slot | null = null;
+  fusedStatus = 0;
   hasReply = false;
   status = 0;
   dw0 = 0;
@@ -84,6 +90,9 @@ export class Slot implements Request {
     this.fabrics = opc === IoOpcode.Fabrics;
     this.opcode = this.fabrics ? FabricsSqe.fctype.get(view, sqe) : opc;
     this.direction = this.opcode & 3;
+    this.fuse = RwSqe.fuse.get(view, sqe);
+    this.partner = null;
+    this.fusedStatus = 0;
     this.sglId = RwSqe.sglId.get(view, sqe);
     this.sglLength = 0;
     this.sglOffset = 0;
@@ -112,10 +121,6 @@ export class Slot implements Request {
   parseSgl(inCapsule: number): void {
     const view = this.sqeView;
     const base = this.sqeBase;
-    if (RwSqe.fuse.get(view, base) !== 0) {
-      this.earlyStatus = Status.InvalidField | DNR;
-      return;
-    }
     if (this.direction === Direction.None) return;
     const length = RwSqe.sglLength.get(view, base);
     this.sglLength = length;
@@ -136,6 +141,17 @@ export class Slot implements Request {
     const slab = this.slab!;
     copyBytes(this.dataMemory, this.dataOffset, slab, 0, this.dataLength);
     this.dataMemory = slab;
+    this.dataOffset = 0;
+  }
+
+  /** Takes SQE and in-capsule data out of the receive buffer, while the other half of a fused operation is awaited. */
+  keepParked(): void {
+    this.keepSqe();
+    if (this.slab !== null || this.dataLength === 0 || this.fusedStatus !== 0) return;
+    // Not `keep`: what waits for the host itself must never stop the queue from being read.
+    this.queue.memory.takeAnyway(this, this.dataLength);
+    copyBytes(this.dataMemory, this.dataOffset, this.slab!, 0, this.dataLength);
+    this.dataMemory = this.slab!;
     this.dataOffset = 0;
   }
 

@@ -2,7 +2,16 @@ import { NvbraidError } from '@nvbraid/base';
 import { anaStatus } from './ana.ts';
 import type { Controller } from './controller.ts';
 import { ControllerTable } from './controller-table.ts';
-import { MAX_ALLOWED_HOSTS, MAX_CNTLID, MAX_CONTROLLERS, MAX_IO_QUEUES, MAX_NAMESPACES, MIN_CNTLID } from './limits.ts';
+import {
+  DEFAULT_CQT_MS,
+  MAX_ALLOWED_HOSTS,
+  MAX_CNTLID,
+  MAX_CONTROLLERS,
+  MAX_CQT_MS,
+  MAX_IO_QUEUES,
+  MAX_NAMESPACES,
+  MIN_CNTLID,
+} from './limits.ts';
 import { checkAnaGroupId, checkBlockCount, checkHosts, Namespace, type NamespaceOptions } from './namespace.ts';
 import { checkNqn } from './nqn.ts';
 import type { Port } from './port.ts';
@@ -23,12 +32,18 @@ export interface SubsystemOptions extends IdentityOptions {
   readonly maxIoQueues?: number;
   /** Controllers at a time, 1 … MAX_CONTROLLERS. */
   readonly maxControllers?: number;
+  /**
+   * Command Quiesce Time in ms, 1 … 65535: how long after the end of an association its commands may still change blocks,
+   * at the most. Default: DEFAULT_CQT_MS. To be raised for disks that may take longer to end a command.
+   */
+  readonly cqtMs?: number;
 }
 
 /** An NVM subsystem: namespaces, who may use them, and the controllers through which hosts do. */
 export class Subsystem {
   readonly target: Target;
   readonly nqn: string;
+  readonly cqtMs: number;
   readonly controllers: ControllerTable;
   readonly ports = new Set<Port>();
   #identity: SubsystemIdentity;
@@ -60,6 +75,10 @@ export class Subsystem {
       throw new NvbraidError('EINVAL', `a subsystem has 1 to ${MAX_CONTROLLERS} controllers (maxControllers): ${most}`);
     }
     this.controllers = new ControllerTable(min, max, most);
+    this.cqtMs = options.cqtMs ?? DEFAULT_CQT_MS;
+    if (!(Number.isInteger(this.cqtMs) && this.cqtMs >= 1 && this.cqtMs <= MAX_CQT_MS)) {
+      throw new NvbraidError('EINVAL', `the command quiesce time (cqtMs) is 1 to ${MAX_CQT_MS} ms: ${this.cqtMs}`);
+    }
     this.#maxIoQueues = checkIoQueues(options.maxIoQueues ?? MAX_IO_QUEUES);
     const hosts = options.allowedHosts ?? [];
     this.#allowAnyHost = options.allowAnyHost ?? hosts.length === 0;

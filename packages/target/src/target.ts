@@ -36,6 +36,7 @@ export class Target {
   #generation = 1;
   #instances = 0;
   #versions = 0;
+  #randoms = 0n;
   #controllers = 0;
   /** No deadline of a controller is earlier: lowered at once, raised only by `tick`. */
   #deadlineMs = NEVER;
@@ -258,9 +259,17 @@ export class Target {
     this.hooks.controllerCreated?.(controller);
   }
 
+  /** Called by a controller that is gone, when none of its commands is under way any more. */
+  controllerQuiet(controller: Controller, tookMs: number): void {
+    this.#tableOf(controller).quiet(controller);
+    this.#leavers.delete(controller);
+    if (controller.subsystem !== null) this.hooks.quiet?.(controller, tookMs);
+  }
+
   /** Called by a controller that is going. */
   controllerGone(controller: Controller): void {
     this.#tableOf(controller).delete(controller);
+    this.#leavers.add(controller);
     this.#controllers--;
     controller.subsystem?.writeCacheChanged();
     assert(this.#controllers >= 0, 'more controllers gone than created');
@@ -276,6 +285,9 @@ export class Target {
     yield* this.discoveryControllers.values();
   }
 
+  /** Those that are gone and not quiet yet, also of subsystems that are removed. */
+  readonly #leavers = new Set<Controller>();
+
   get controllers(): Controller[] {
     return [...this.#allControllers()];
   }
@@ -288,6 +300,12 @@ export class Target {
   #unlinked(port: Port, subsystem: Subsystem): void {
     const { portId } = port;
     this.hooks.unlinked?.({ nqn: subsystem.nqn, portId, version: this.nextVersion(), namespaces: [] });
+  }
+
+  /** See the hook. */
+  random64(): bigint {
+    const next = (this.#randoms = BigInt.asUintN(64, this.#randoms + 0x9e37_79b9_7f4a_7c15n));
+    return this.hooks.random64?.() ?? next;
   }
 
   /** A number that no namespace has had yet. */
@@ -318,11 +336,12 @@ export class Target {
   /** Ends the associations whose time is over. */
   tick(nowMs = this.nowMs()): void {
     if (nowMs < this.#deadlineMs) return;
-    for (const controller of this.controllers) controller.tick(nowMs);
+    for (const controller of [...this.controllers, ...this.#leavers]) controller.tick(nowMs);
     for (const port of this.#ports.values()) port.tick(nowMs);
     this.#deadlineMs = NEVER;
     for (const port of this.#ports.values()) this.deadlineSet(port.anaGroups.deadlineMs());
-    for (const controller of this.#allControllers()) this.deadlineSet(controller.deadlineMs);
+    for (const controller of this.#allControllers()) this.deadlineSet(controller.nextDeadlineMs);
+    for (const controller of this.#leavers) this.deadlineSet(controller.nextDeadlineMs);
   }
 
   /** Ends all associations and takes no new ones. */

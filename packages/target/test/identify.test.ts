@@ -23,7 +23,7 @@ function zero(bytes: Uint8Array): boolean {
 }
 
 test('Identify Controller, byte by byte', () => {
-  const { queue } = new Rig().ready();
+  const { queue, controller } = new Rig().ready();
   const page = queue.identify(Cns.Controller).reply!;
   assert.equal(page.length, 4096);
   // Written out from Base 2.1, figure "Identify Controller data structure"; every byte that is not zero.
@@ -39,24 +39,41 @@ test('Identify Controller, byte by byte', () => {
   put(77, 8); // MDTS: 1 MiB
   put(78, 1, 0); // CNTLID
   put(80, 0x00, 0x01, 0x02, 0x00); // VER 2.1.0
-  put(92, 0x00, 0x09, 0, 0); // OAES: namespace attributes, ANA
+  put(92, 0x00, 0x09, 0x10, 0); // OAES: namespace attributes, ANA, Cross-Controller Reset
   put(96, 1, 0, 4); // CTRATT: 128-bit host identifier, without one no reservations
   put(111, 1); // I/O controller
+  put(135, controller.ciu);
+  expected.set(new Uint8Array(new BigUint64Array([controller.cirn]).buffer), 136); // CIRN
   put(258, 3, 3, 3, 0x26, 127); // ACL, AERL, FRMW, LPA, ELPE
   put(266, 0x57, 0x01, 0x75, 0x01); // WCTEMP 343 K, CCTEMP 373 K
   put(320, 1); // KAS
   put(342, 10, 0x1f); // ANATT, ANACAP
   put(344, 128, 0, 0, 0, 128); // ANAGRPMAX, NANAGRPID
+  put(386, 0xec, 0x13); // CQT 5100 ms
   put(512, 0x66, 0x44, 0x00, 0x04); // SQES, CQES, MAXCMD 1024
   put(516, 0x00, 0x04); // NN 1024
-  put(520, 0x3c); // ONCS: DSM, Write Zeroes, save and select, reservations
+  put(520, 0xbd, 0x01); // ONCS: Compare, DSM, Write Zeroes, save and select, reservations, Verify, Copy
   put(525, 7); // VWC: present, Flush of all namespaces supported
+  put(534, 1); // CDFS: format 0h
   put(536, 0x01, 0x00, 0x30, 0x00); // SGLS
   put(540, 0x00, 0x04); // MNAN
   text(768, NQN.length, NQN);
   put(1792, 0x04, 0x02, 0, 0, 1); // IOCCSZ (64 + 8192) / 16, IORCSZ
   put(1803, 1); // MSDBD
+  put(1807, 4); // CCRL
   for (let i = 0; i < 4096; i++) assert.equal(page[i], expected[i], `byte ${i}`);
+});
+
+test('fused Compare and Write is told when every namespace can', () => {
+  const rig = new Rig();
+  const { queue } = rig.ready();
+  const fuses = (): number =>
+    IdentifyController.parse(new DataView(queue.identify(Cns.Controller).reply!.buffer)).fuses;
+  assert.equal(fuses(), 0, 'namespace 1 cannot');
+  rig.subsystem.addNamespace({ nsid: 2, device: null, blockSize: 512, blockCount: 8, compareAndWrite: true });
+  assert.equal(fuses(), 0);
+  rig.subsystem.removeNamespace(1);
+  assert.equal(fuses(), 1);
 });
 
 test('Identify Controller names the controller that answers', () => {
@@ -86,7 +103,9 @@ test('Identify Namespace, byte by byte', () => {
   assert.equal(hex(page, 24, 34), '01000000000001fe0009'); // thin; shared; all reservations, not persistent; zeroes, Write Zeroes deallocates
   assert.equal(hex(page, 34, 48), '00'.repeat(14), 'one block is atomic');
   assert.equal(hex(page, 48, 64), '0012cf8a460200000000000000000000'); // bytes
-  assert.equal(hex(page, 64, 92), '00'.repeat(28));
+  assert.equal(hex(page, 64, 74), '00'.repeat(10));
+  assert.equal(hex(page, 74, 81), '0008002000007f'); // MSSRL 1 MiB, MCL 4 MiB, MSRC 127
+  assert.equal(hex(page, 81, 92), '00'.repeat(11));
   assert.equal(hex(page, 92, 104), '030000000000000100000000'); // ANA group; write protected
   assert.equal(hex(page, 104, 128), '00112233445566778899aabbccddeeff0102030405060708');
   assert.equal(hex(page, 128, 132), '00000900');

@@ -19,7 +19,7 @@ import { type FakeQueue, NQN, Rig } from './fake-queue.ts';
 const DNR = 0x4000;
 const INVALID_FIELD = 0x02 | DNR;
 
-const PAGES = [0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x0c, 0x12, 0x13, 0x80];
+const PAGES = [0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x0c, 0x12, 0x13, 0x1e, 0x80];
 const DISCOVERY_PAGES = [0x00, 0x01, 0x05, 0x12, 0x13, 0x70];
 
 function hex(bytes: Uint8Array, from: number, to: number): string {
@@ -143,19 +143,22 @@ test('the effects log says what is run, and the data plane agrees', () => {
   const rig = new Rig();
   const { queue } = rig.ready();
   const log = parseEffectsLog(queue.getLog(Lid.CommandsSupportedAndEffects, 4096).reply!);
-  assert.deepEqual([...log.admin.keys()], [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x7f]);
+  assert.deepEqual([...log.admin.keys()], [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x38, 0x7f]);
   assert.deepEqual(
     [...log.io].map(([opcode, effects]) => [opcode, effects.lbcc, effects.csp]),
     [
       [0x00, 0, 0],
       [0x01, 1, 0],
       [0x02, 0, 0],
+      [0x05, 0, 0],
       [0x08, 1, 0],
       [0x09, 1, 0],
+      [0x0c, 0, 0],
       [0x0d, 0, 0],
       [0x0e, 0, 0],
       [0x11, 0, 0],
       [0x15, 0, 0],
+      [0x19, 1, 0],
     ],
   );
   const table = new NamespaceTable(() => assert.fail('no device is opened'));
@@ -166,7 +169,7 @@ test('the effects log says what is run, and the data plane agrees', () => {
     assert.equal(unknown, !log.io.has(opcode), `I/O opcode ${opcode}`);
   }
   const zoned = parseEffectsLog(queue.getLog(Lid.CommandsSupportedAndEffects, 4096, { csi: 2 }).reply!);
-  assert.deepEqual([zoned.admin.size, zoned.io.size], [8, 0], 'nothing of other command sets');
+  assert.deepEqual([zoned.admin.size, zoned.io.size], [9, 0], 'nothing of other command sets');
 });
 
 test('changed namespaces are listed until the page is read without RAE', () => {

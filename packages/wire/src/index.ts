@@ -4,6 +4,7 @@ export * from './layout.ts';
 export * from './limits.ts';
 export * from './nvme/abort.ts';
 export * from './nvme/async-event.ts';
+export * from './nvme/copy.ts';
 export * from './nvme/cqe.ts';
 export * from './nvme/cross-controller-reset.ts';
 export * from './nvme/describe-cqe.ts';

@@ -5,6 +5,8 @@ import type { Connection, ConnectionHandler } from '@nvbraid/transport';
 import { DataPlane, type DataPlaneOptions } from '../../src/data-plane.ts';
 import { targetLimits } from '../../src/target-limits.ts';
 
+const HOST = { hostnqn: 'nqn.2024-01.example.com:host', hostid: '0'.repeat(32), cntlid: 1 };
+
 /** A connection whose other end is the test. */
 export class FakeConnection {
   readonly backlogBytes = 0;
@@ -74,7 +76,7 @@ export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
     plane.adopt(
       connection as unknown as Connection,
       { qid, sqSize, ...agreed, ...bytes },
-      { association: 1, nqn: NQN, portId: 1, counters: new SharedArrayBuffer(64) },
+      { association: 1, nqn: NQN, portId: 1, counters: new SharedArrayBuffer(64), host: HOST },
     );
     return connection;
   };

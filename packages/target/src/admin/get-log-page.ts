@@ -31,6 +31,7 @@ export const getLogPage: AdminCommand = {
     if (offset > page.length) return Status.InvalidField | DNR;
     const retain = GetLogPageSqe.rae.get(view, base) === 1;
     if (!replyPage(request, page, offset)) return 0;
+    logPage.returned?.(controller, request);
     request.complete(0);
     if (!retain) {
       controller.events.clear(lid);

@@ -4,6 +4,7 @@ import {
   Cmic,
   ControllerType,
   Ctratt,
+  Fuses,
   IdentifyController,
   Lpa,
   Oncs,
@@ -13,6 +14,8 @@ import {
 import type { Controller } from '../controller.ts';
 import {
   ANA_TRANSITION_SECONDS,
+  CCR_LIMIT,
+  COMPARE_AND_WRITE_BLOCKS,
   CRITICAL_TEMPERATURE_KELVIN,
   DEFAULT_FIRMWARE,
   ERROR_LOG_ENTRIES,
@@ -30,7 +33,10 @@ import type { Subsystem } from '../subsystem.ts';
 const LPA_MISCELLANEOUS = 0x20;
 /** One firmware slot, read only. */
 const FRMW = 0x03;
+/** Copy takes source ranges of format 0h. */
+const COPY_FORMATS = 0x01;
 const SQE_BYTES = 64;
+const ONCS = Oncs.Compare | Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect | Oncs.Verify | Oncs.Copy;
 
 /** What both kinds of controller say of themselves. */
 function common(controller: Controller): Partial<IdentifyController> {
@@ -71,11 +77,15 @@ export function identifyIoController(controller: Controller): Uint8Array {
     rab: 6,
     frmw: FRMW,
     cmic: Cmic.MultiPort | Cmic.MultiController | Cmic.Ana,
-    oaes: AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange,
+    oaes: AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange | AsyncEventBit.CrossControllerReset,
+    ciu: controller.ciu,
+    cirn: controller.cirn,
     cntrltype: ControllerType.Io,
     lpa: Lpa.CommandsSupportedAndEffects | Lpa.ExtendedData | LPA_MISCELLANEOUS,
     wctemp: WARNING_TEMPERATURE_KELVIN,
     cctemp: CRITICAL_TEMPERATURE_KELVIN,
+    cqt: subsystem.cqtMs,
+    ccrl: CCR_LIMIT,
     anatt: ANA_TRANSITION_SECONDS,
     anacap: Anacap.Optimized | Anacap.NonOptimized | Anacap.Inaccessible | Anacap.PersistentLoss | Anacap.Change,
     anagrpmax: MAX_ANA_GROUPS,
@@ -86,8 +96,11 @@ export function identifyIoController(controller: Controller): Uint8Array {
     cqesMax: 4,
     nn: MAX_NAMESPACES,
     mnan: MAX_NAMESPACES,
-    oncs:
-      Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect | (reservable(subsystem) ? Oncs.Reservations : 0),
+    oncs: ONCS | (reservable(subsystem) ? Oncs.Reservations : 0),
+    // Said of the controller as a whole, so every namespace must be able to.
+    fuses: subsystem.namespaces.every((namespace) => namespace.compareAndWrite) ? Fuses.CompareAndWrite : 0,
+    acwu: COMPARE_AND_WRITE_BLOCKS - 1,
+    cdfs: COPY_FORMATS,
     vwc: Vwc.Present | Vwc.FlushAllSupported,
     // A block is atomic, a range of several is not: all atomicity fields are 0, which means one block.
     ioccsz: (SQE_BYTES + controller.port.inCapsuleBytes) / 16,

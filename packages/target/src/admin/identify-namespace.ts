@@ -2,6 +2,7 @@ import {
   Csi,
   DNR,
   IDENTIFY_SIZE,
+  IdentifyControllerNvm,
   IdentifyNamespace,
   IdentifyNamespaceIndependent,
   IdentifySqe,
@@ -15,6 +16,8 @@ import {
 } from '@nvbraid/wire';
 import type { Controller } from '../controller.ts';
 import type { Page } from '../controller-kind.ts';
+import { copyLimits } from '../io/copy.ts';
+import { COPY_RANGES, VERIFY_LIMIT, WRITE_UNCORRECTABLE_LIMIT } from '../limits.ts';
 import type { Namespace } from '../namespace.ts';
 import type { Request } from '../request.ts';
 import { namespaceOf, namespacesAfter } from './identify.ts';
@@ -60,6 +63,8 @@ export function identifyNamespace(controller: Controller, request: Request): Pag
     nmic: Nmic.Shared,
     rescap: rescap(namespace),
     dlfeat: DLFEAT_ZEROES | (namespace.thin ? DLFEAT_WRITE_ZEROES : 0),
+    ...copyLimits(namespace.blockSize),
+    msrc: COPY_RANGES - 1,
     nvmcap: BigInt(namespace.blockCount) * BigInt(namespace.blockSize),
     anagrpid: namespace.anaGroupId,
     nsattr: namespace.writeProtected ? NSATTR_WRITE_PROTECTED : 0,
@@ -104,7 +109,7 @@ export function identifyNamespaceNvm(controller: Controller, request: Request): 
 
 /** CNS 06h with CSI 0: no size limits on Write Zeroes and Dataset Management. */
 export function identifyControllerNvm(): Page {
-  return zeroes();
+  return IdentifyControllerNvm.toBytes({ vsl: VERIFY_LIMIT, wusl: WRITE_UNCORRECTABLE_LIMIT });
 }
 
 /** CNS 08h. */

@@ -1,9 +1,12 @@
 import { type CommandEffects, Csi, IoOpcode } from '@nvbraid/wire';
+import { COMPARE } from './compare.ts';
+import { COPY } from './copy.ts';
 import { DATASET_MANAGEMENT } from './dataset-management.ts';
 import { FLUSH } from './flush.ts';
 import type { IoCommand } from './io-command.ts';
 import { READ, WRITE } from './read-write.ts';
 import { RESERVATION_COMMANDS } from './reservation-commands.ts';
+import { VERIFY } from './verify.ts';
 import { WRITE_ZEROES } from './write-zeroes.ts';
 
 /** Rows by opcode. */
@@ -15,8 +18,11 @@ export const NVM_COMMANDS: IoCommandTable = new Map([
   [IoOpcode.Flush, FLUSH],
   [IoOpcode.Write, WRITE],
   [IoOpcode.Read, READ],
+  [IoOpcode.Compare, COMPARE],
   [IoOpcode.WriteZeroes, WRITE_ZEROES],
   [IoOpcode.DatasetManagement, DATASET_MANAGEMENT],
+  [IoOpcode.Verify, VERIFY],
+  [IoOpcode.Copy, COPY],
 ]);
 
 /** What namespaces of each command set can do, by CSI. */

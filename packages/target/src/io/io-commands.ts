@@ -5,10 +5,12 @@ import type { NamespaceEntry, NamespaceTable } from '../namespace-table.ts';
 import type { CommandSet, Request } from '../request.ts';
 import type { ForwardedCommand, ForwardedDone } from '../reservations/forwarded-command.ts';
 import { ANY_ROWS } from './command-sets.ts';
+import { admitCompareAndWrite, compareAndWrite } from './compare-and-write.ts';
 import { Access, type IoCommand, SUBMIT, WAIT } from './io-command.ts';
 import { Counter, type IoCounters } from './io-counters.ts';
 import { IoTask } from './io-task.ts';
-import { admitTransfer, checkRange, READ, read, WRITE, write } from './read-write.ts';
+import { Pieces } from './pieces.ts';
+import { admitTransfer, admitWrite, checkRange, READ, read, WRITE, write } from './read-write.ts';
 
 const BROADCAST_NSID = 0xffffffff;
 
@@ -21,6 +23,8 @@ const STATUS_OF_RESULT: readonly number[] = [
   Status.LbaOutOfRange | DNR,
   Status.InvalidOpcode | DNR,
   Status.InternalError,
+  Status.CompareFailure | DNR,
+  Status.UnrecoveredReadError,
 ];
 
 /** Whose commands a queue brings. Plain data. */
@@ -34,6 +38,8 @@ export interface IoHost {
 export interface IoCommandsOptions {
   /** Absent where nobody needs to know: rows that do refuse to run. */
   readonly host?: IoHost;
+  /** Those of the thread. */
+  readonly pieces?: Pieces;
   /** Has the control plane run a command that needs what only it knows; calls `done` once, now or later. */
   readonly forward?: (entry: NamespaceEntry, command: ForwardedCommand, done: ForwardedDone) => void;
 }
@@ -46,6 +52,7 @@ export class IoCommands implements CommandSet {
   readonly table: NamespaceTable;
   readonly counters: Float64Array;
   readonly options: IoCommandsOptions;
+  readonly pieces: Pieces;
   /** For reservations; empty where nobody needs to know. */
   readonly #hostid: string;
   /** The queue is gone: what its commands would still do might come after the host has done it by another way. */
@@ -56,6 +63,7 @@ export class IoCommands implements CommandSet {
     this.table = table;
     this.counters = counters.words;
     this.options = options;
+    this.pieces = options.pieces ?? new Pieces();
     this.#hostid = options.host?.hostid ?? '';
   }
 
@@ -86,7 +94,24 @@ export class IoCommands implements CommandSet {
     row!.execute(this, entry, request);
   }
 
+  admitFused(request: Request, fuse: number): number {
+    const status = admitCompareAndWrite(this, request, fuse);
+    if (status !== 0) this.counters[Counter.errors]!++;
+    return status;
+  }
+
+  executeFused(first: Request, second: Request): void {
+    compareAndWrite(this, first, second);
+  }
+
   // ---------------------------------------------------------------- checks
+
+  /** All that is checked before a command runs: 0, or the status that it ends with. */
+  check(request: Request): number {
+    const entry = this.table.find(Sqe.nsid.get(request.sqeView, request.sqeBase));
+    if (entry === undefined) return Status.InvalidNamespaceOrFormat | DNR;
+    return this.#check(entry.commands[request.opcode], entry, request);
+  }
 
   #admit(request: Request): number {
     if (request.fabrics) return Status.CommandSequenceError | DNR;
@@ -96,7 +121,8 @@ export class IoCommands implements CommandSet {
     const row = entry.commands[request.opcode];
     const status = this.#check(row, entry, request);
     if (status !== 0) return status;
-    if (row === READ || row === WRITE) return admitTransfer(this, entry, request);
+    if (row === READ) return admitTransfer(this, entry, request);
+    if (row === WRITE) return admitWrite(this, entry, request);
     if (row!.admit !== undefined) return row!.admit(this, entry, request);
     request.dataLength = 0;
     return 0;
@@ -140,6 +166,8 @@ export class IoCommands implements CommandSet {
     task.result = IoResult.Ok;
     task.steps = null;
     task.step = 0;
+    task.at = 0;
+    task.total = 0;
     task.dw0 = 0;
     return task;
   }
@@ -229,9 +257,9 @@ export class IoCommands implements CommandSet {
   #operationFailed(task: IoTask): void {
     const { result } = task;
     let status = STATUS_OF_RESULT[result]!;
-    if (result === IoResult.MediaError) {
+    if (result === IoResult.MediaError || result === IoResult.Unreadable) {
       this.counters[Counter.mediaErrors]!++;
-      if (task.op !== IoOp.Read) status = Status.WriteFault;
+      if (task.op !== IoOp.Read && result !== IoResult.Unreadable) status = Status.WriteFault;
     }
     this.#end(task, status);
   }
@@ -239,11 +267,11 @@ export class IoCommands implements CommandSet {
   #end(task: IoTask, status: number): void {
     const request = task.request!;
     task.request = null;
-    task.flushes = null;
     if (status !== 0) {
       this.counters[Counter.errors]!++;
       if (task.steps?.failed !== undefined) status = task.steps.failed(this, task, status);
     } else this.#count(task);
+    if (task.steps !== null) this.#clean(task);
     request.complete(status, task.dw0);
     if (task.ended !== null) this.#tellEnded(task);
   }
@@ -252,6 +280,15 @@ export class IoCommands implements CommandSet {
     const ended = task.ended!;
     task.ended = null;
     for (const tell of ended) tell();
+  }
+
+  /** Gives back what a command of several operations has needed. */
+  #clean(task: IoTask): void {
+    task.flushes = null;
+    task.first = null;
+    const { piece } = task;
+    task.piece = null;
+    if (piece !== null) this.pieces.give(piece);
   }
 
   #count(task: IoTask): void {

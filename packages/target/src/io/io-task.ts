@@ -22,6 +22,15 @@ export class IoTask implements Io {
   steps: IoCommand | null = null;
   /** How far such a command has come, for its row to use. */
   step = 0;
+  /** Bytes done of the range that is being worked on, and in a Copy, of all ranges. */
+  at = 0;
+  total = 0;
+  /** What data passes through on its way. */
+  piece: Memory | null = null;
+  /** CompareAndWrite: what the blocks must hold, and the fused command that brought it. */
+  compare: Memory;
+  compareOffset = 0;
+  first: Request | null = null;
   /** Dword 0 of the completion. */
   dw0 = 0;
   /** Who waits for the end of the command; null, as almost always, when nobody does. */
@@ -32,6 +41,7 @@ export class IoTask implements Io {
   constructor(commands: IoCommands, memory: Memory) {
     this.commands = commands;
     this.memory = memory;
+    this.compare = memory;
   }
 
   /** The queue that sent the command is gone. */

@@ -63,8 +63,14 @@ export function write(commands: IoCommands, entry: NamespaceEntry, request: Requ
   const task = commands.task(request, entry, IoOp.Write, offset, request.dataLength);
   task.memory = request.dataMemory;
   task.memoryOffset = request.dataOffset;
-  task.fua = RwSqe.fua.get(view, base) === 1;
+  task.fua = entry.writeThrough || RwSqe.fua.get(view, base) === 1;
   commands.submit(task);
+}
+
+/** There are no directives, so no command can be of a type of them. */
+export function admitWrite(commands: IoCommands, entry: NamespaceEntry, request: Request): number {
+  if (RwSqe.dtype.get(request.sqeView, request.sqeBase) !== 0) return Status.InvalidField | DNR;
+  return admitTransfer(commands, entry, request);
 }
 
 /** NVM 1.1, 3.3.4. */
@@ -81,6 +87,6 @@ export const WRITE: IoCommand = {
   effects: WRITES,
   access: Access.Write,
   check: checkRange,
-  admit: admitTransfer,
+  admit: admitWrite,
   execute: write,
 };

@@ -14,7 +14,7 @@ export const WRITE_ZEROES: IoCommand = {
     const offset = RwSqe.slba.get(view, base) * entry.blockSize;
     const length = (RwSqe.nlb.get(view, base) + 1) * entry.blockSize;
     const task = commands.task(request, entry, IoOp.WriteZeroes, offset, length);
-    task.fua = RwSqe.fua.get(view, base) === 1;
+    task.fua = entry.writeThrough || RwSqe.fua.get(view, base) === 1;
     task.deallocate = RwSqe.deac.get(view, base) === 1;
     commands.submit(task);
   },

@@ -53,6 +53,10 @@ export const RwSqe = layout('RW', 64, {
   ...sqeHead,
   slba: u64(40),
   nlb: u16(48),
+  /** Command extension type, directive type (cdw12 bits 19:16 and 23:20), and bit 24: check the storage tag. */
+  cetype: bits(50, 0, 4, 2),
+  dtype: bits(50, 4, 4, 2),
+  stc: bits(50, 8, 1, 2),
   /** Write Zeroes: deallocate if possible. */
   deac: bits(50, 9, 1, 2),
   prinfo: bits(50, 10, 4, 2),

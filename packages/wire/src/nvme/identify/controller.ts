@@ -218,6 +218,8 @@ export const Oncs = {
   Verify: 0x80,
   Copy: 0x100,
 } as const;
+/** fuses: fused Compare and Write. */
+export const Fuses = { CompareAndWrite: 1 } as const;
 /** sgls; bits 1:0 are 1 for byte, 2 for dword aligned data blocks. */
 export const Sgls = {
   Supported: 0x1,
