@@ -1,4 +1,4 @@
-import { crc32c, type Memory, type Outbox } from '@nvbraid/base';
+import { crc32c, Memory, type Outbox } from '@nvbraid/base';
 import {
   DIGEST_SIZE,
   emitC2HData,
@@ -12,6 +12,9 @@ import {
 } from '@nvbraid/wire';
 
 const HEADER_BYTES = 24;
+export const NO_HEADER = Memory.alloc(0);
+/** SQHD of a Connect response that grants disabled SQ flow control (Base 2.1, 6.3). */
+export const NO_SQ_FLOW_CONTROL = 0xffff;
 
 /** Writes a controller's PDUs into an outbox, with the digests and the alignment agreed for the connection. */
 export class PduWriter {

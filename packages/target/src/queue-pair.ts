@@ -2,7 +2,6 @@ import { assert, copyBytes, Memory, NEVER, type Outbox, Ring } from '@nvbraid/ba
 import {
   CAPSULE_CMD_SQE,
   DNR,
-  FabricsType,
   Fes,
   Framer,
   H2CData,
@@ -15,8 +14,9 @@ import {
   Status,
   TermReq,
 } from '@nvbraid/wire';
+import { CommandIds } from './command-ids.ts';
 import { Fuse, FusedPairs } from './fused.ts';
-import { c2hTermReq, PduWriter } from './pdu-writer.ts';
+import { c2hTermReq, NO_HEADER, NO_SQ_FLOW_CONTROL, PduWriter } from './pdu-writer.ts';
 import type { QueueEnvironment, QueueHandoff, QueueOptions, QueueState } from './queue-interface.ts';
 import {
   IN_CAPSULE_BYTES,
@@ -62,8 +62,7 @@ export class QueuePair implements CommandQueue, PduSink {
   readonly #slots: Slot[] = [];
   readonly #free: Slot[] = [];
   #outstanding = 0;
-  /** One bit per command identifier that is in use. */
-  readonly #cids = new Uint32Array(2048);
+  readonly #cids = new CommandIds();
   readonly #outgoing = new Ring<Slot>(64);
   readonly #waiting = new Ring<Slot>(16);
   readonly memory: QueueMemory;
@@ -75,7 +74,8 @@ export class QueuePair implements CommandQueue, PduSink {
   #receiving = false;
   #icRespDue = false;
   #termReq: Uint8Array | null = null;
-  #fatal = false;
+  /** True when the host broke the protocol. */
+  fatal = false;
 
   /** @param commands what runs commands until `bind`; a function gets the queue and makes it */
   constructor(
@@ -335,16 +335,12 @@ export class QueuePair implements CommandQueue, PduSink {
     if (slot === undefined) return this.#framer.fail(Fes.PduSequenceError, 0, view, base, 72);
     this.#outstanding++;
     slot.begin(view, base + CAPSULE_CMD_SQE);
-    const { cid } = slot;
     this.#current = slot;
-    const bit = 1 << (cid & 31);
-    if ((this.#cids[cid >>> 5]! & bit) !== 0) {
+    if (this.#cids.take(slot.cid)) slot.parseSgl(this.#framer.dataLength);
+    else {
       // The answer cannot tell the two apart, so this one must not free the identifier.
       slot.ownsCid = false;
       slot.earlyStatus = Status.CommandIdConflict | DNR;
-    } else {
-      this.#cids[cid >>> 5]! |= bit;
-      slot.parseSgl(this.#framer.dataLength);
     }
     if (slot.fuse !== Fuse.None || this.#fused.open) {
       this.#fused.arrived(slot, this.#commands.executeFused !== undefined);
@@ -512,7 +508,7 @@ export class QueuePair implements CommandQueue, PduSink {
   }
 
   #freeSlot(slot: Slot): void {
-    if (slot.ownsCid) this.#cids[slot.cid >>> 5]! &= ~(1 << (slot.cid & 31));
+    if (slot.ownsCid) this.#cids.give(slot.cid);
     slot.state = SlotState.Free;
     this.#r2tsOpen -= slot.r2tsOpen;
     slot.r2tsOpen = 0;
@@ -543,7 +539,7 @@ export class QueuePair implements CommandQueue, PduSink {
     if (this.state === 'closing' || this.state === 'closed') return;
     this.fatalFes = fes;
     this.fatalFei = fei;
-    this.#fatal = true;
+    this.fatal = true;
     const pdu = c2hTermReq(fes, fei, header, length);
     this.#stop('closing');
     // Answers to commands that were done stand before the goodbye; a host that broke the protocol gets none of them.
@@ -553,11 +549,6 @@ export class QueuePair implements CommandQueue, PduSink {
       if (slot.state === SlotState.Done) this.#release(slot);
     }
     this.#termReq = pdu;
-  }
-
-  /** True when the host broke the protocol. */
-  get fatal(): boolean {
-    return this.#fatal;
   }
 
   // ---------------------------------------------------------------- PDUs to the host
@@ -595,20 +586,11 @@ export class QueuePair implements CommandQueue, PduSink {
       this.#writer.c2hData(out, flags, slot.cid, slot.dataMemory, slot.dataOffset, slot.dataLength);
     }
     if (!answered) {
-      const sqhd = this.#sqFlowControl || !isConnect(slot) ? this.#sqhd : NO_SQ_FLOW_CONTROL;
+      const sqhd = this.#sqFlowControl || !slot.isConnect ? this.#sqhd : NO_SQ_FLOW_CONTROL;
       this.#writer.capsuleResp(out, dw0, dw1, sqhd, slot.cid, status);
     }
     this.commandsCompleted++;
     this.memory.giveAfterSend(slot, out);
     this.#freeSlot(slot);
   }
-}
-
-const NO_HEADER = Memory.alloc(0);
-
-/** SQHD of a Connect response that grants disabled SQ flow control (Base 2.1, 6.3). */
-const NO_SQ_FLOW_CONTROL = 0xffff;
-
-function isConnect(slot: Slot): boolean {
-  return slot.fabrics && slot.opcode === FabricsType.Connect;
 }

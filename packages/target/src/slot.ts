@@ -1,5 +1,5 @@
 import { assert, copyBytes, type Memory, NEVER, type Slab } from '@nvbraid/base';
-import { DNR, FabricsSqe, IoOpcode, RwSqe, SglId, SQE_SIZE, Status } from '@nvbraid/wire';
+import { DNR, FabricsSqe, FabricsType, IoOpcode, RwSqe, SglId, SQE_SIZE, Status } from '@nvbraid/wire';
 import type { QueuePair } from './queue-pair.ts';
 import type { Request } from './request.ts';
 
@@ -179,6 +179,10 @@ export class Slot implements Request {
     this.hasReply = true;
     this.dataMemory = slab;
     this.dataOffset = 0;
+  }
+
+  get isConnect(): boolean {
+    return this.fabrics && this.opcode === FabricsType.Connect;
   }
 
   complete(status: number, dw0 = 0, dw1 = 0): void {
