@@ -1,4 +1,5 @@
 import type { Memory, Timers } from '@nvbraid/base';
+import type { UncorrectableMarks } from './uncorrectable-marks.ts';
 import type { ZoneGeometry, ZoneTable } from './zoned/zone-table.ts';
 
 /**
@@ -103,6 +104,11 @@ export interface BlockDevice {
   /** True when it knows CompareAndWrite, for up to MAX_COMPARE_BYTES; where absent or false it answers NotSupported. */
   readonly compareAndWrite?: boolean;
   /**
+   * The blocks that are marked uncorrectable. The device itself does not look at them: its user does, before each
+   * operation. Absent or null: it cannot keep any.
+   */
+  readonly marks?: UncorrectableMarks | null;
+  /**
    * The whole device as memory, when a read may be answered by sending these bytes without a copy: no other thread
    * writes to them, and this one only in `submit` and, for zeroing under way, in later turns of its event loop. Null
    * otherwise, and whenever filters stand in between.
@@ -144,6 +150,8 @@ export interface PreparedDevice extends DeviceSpec {
   readonly compareAndWrite?: boolean;
   /** How a zoned device is cut into zones. */
   readonly zoneGeometry?: ZoneGeometry;
+  /** Whether its blocks can be marked uncorrectable: see BlockDevice's `marks`. */
+  readonly uncorrectable?: boolean;
 }
 
 /**

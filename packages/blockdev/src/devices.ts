@@ -44,8 +44,9 @@ function filterRow(filter: FilterKind): Kind {
         `a ${spec.kind} filter cannot stand on zones: zones belong on top of all filters`,
       );
     }
-    const { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite = false } = lower;
-    const geometry = { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite };
+    const { blockSize, blockCount, readOnly, volatileWriteCache, thin } = lower;
+    const { compareAndWrite = false, uncorrectable = false } = lower;
+    const geometry = { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite, uncorrectable };
     return { ...spec, ...geometry, ...filter.changes, ...filter.share?.(spec, lower), lower };
   };
   return row<FilterSpec, PreparedFilter>({

@@ -19,6 +19,7 @@ export { MAX_COMPARE_BYTES } from './limits.ts';
 export { type MemoryDeviceSpec, memoryDevice } from './memory-device.ts';
 export { type NullDeviceSpec, nullDevice } from './null-device.ts';
 export { systemTimers } from './timers.ts';
+export { type MarkedRanges, marksBuffer, UncorrectableMarks } from './uncorrectable-marks.ts';
 export { failZone } from './zoned/prepare-zoned.ts';
 export * from './zoned/zone-states.ts';
 export { type ZoneGeometry, type ZoneInfo, ZoneTable } from './zoned/zone-table.ts';

@@ -13,6 +13,12 @@ export const MAX_TRANSFER_BYTES = 64 * 1024 * 1024;
 /** Longest CompareAndWrite in bytes: a block of any size. */
 export const MAX_COMPARE_BYTES = MAX_BLOCK_SIZE;
 
+/**
+ * Ranges of blocks that are marked uncorrectable, counted as those into which writes can take them apart: every second
+ * block. The list is saved as a whole, so it must stay short.
+ */
+export const MAX_MARKS = 8192;
+
 /** A stripe lock covers this many bytes, or one block if blocks are larger: the size of a page. */
 export const STRIPE_BYTES = 4096;
 /** Most words in a table of stripe locks (256 KiB); devices of more stripes share words. A power of two. */

@@ -12,12 +12,15 @@ import {
 import { checkGeometry } from './geometry.ts';
 import { LOCK_SLEEPS, LOCK_SPINS, MAX_COMPARE_BYTES, OPTIMISTIC_READS, SHARED_READ_BYTES } from './limits.ts';
 import { BUSY, StripeLocks } from './stripe-locks.ts';
+import { marksBuffer, UncorrectableMarks } from './uncorrectable-marks.ts';
 import { type ZeroLine, type ZeroLineOwner, zeroLine } from './zero-line.ts';
 
 export interface MemoryDeviceSpec extends DeviceSpec {
   readonly kind: 'memory';
   readonly blockSize: number;
   readonly buffer: SharedArrayBuffer;
+  /** See UncorrectableMarks. */
+  readonly marks: SharedArrayBuffer;
   /** Table of sequence locks, used when several threads have the device open. */
   readonly locks: SharedArrayBuffer;
 }
@@ -33,7 +36,7 @@ export function memoryDevice(options: { size: number; blockSize?: number }): Mem
   checkGeometry('memory device', size, blockSize);
   const locks = new SharedArrayBuffer(StripeLocks.words(size, blockSize) * 4);
   try {
-    return { kind: 'memory', blockSize, buffer: new SharedArrayBuffer(size), locks };
+    return { kind: 'memory', blockSize, buffer: new SharedArrayBuffer(size), marks: marksBuffer(), locks };
   } catch (cause) {
     throw new NvbraidError('EINVAL', `memory device: this machine cannot give ${size} bytes in one piece`, {
       cause,
@@ -54,6 +57,7 @@ export function prepareMemory(spec: MemoryDeviceSpec): PreparedMemoryDevice {
     volatileWriteCache: false,
     thin: false,
     compareAndWrite: true,
+    uncorrectable: true,
   };
 }
 
@@ -65,6 +69,7 @@ export class MemoryDevice implements BlockDevice, ZeroLineOwner {
   readonly volatileWriteCache = false;
   readonly thin = false;
   readonly compareAndWrite = true;
+  readonly marks: UncorrectableMarks;
   readonly memory: Memory | null;
   readonly #memory: Memory;
   /** Null when this thread is alone: then operations follow each other anyway. */
@@ -84,6 +89,7 @@ export class MemoryDevice implements BlockDevice, ZeroLineOwner {
     const shared = options.threads > 1;
     this.memory = shared ? null : this.#memory;
     this.#locks = shared ? new StripeLocks(new Int32Array(prepared.locks), prepared.blockSize) : null;
+    this.marks = new UncorrectableMarks(prepared.marks, prepared.blockSize, null, options.background);
     this.#background = options.background ?? null;
     this.#line = line;
   }

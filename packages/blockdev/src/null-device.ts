@@ -1,5 +1,6 @@
 import { type BlockDevice, type DeviceSpec, type Io, IoOp, IoResult, type PreparedDevice } from './block-device.ts';
 import { checkGeometry } from './geometry.ts';
+import { marksBuffer, UncorrectableMarks } from './uncorrectable-marks.ts';
 
 export interface NullDeviceSpec extends DeviceSpec {
   readonly kind: 'null';
@@ -20,6 +21,8 @@ export function nullDevice(options: { size: number; blockSize?: number }): NullD
 
 export interface PreparedNullDevice extends NullDeviceSpec, PreparedDevice {
   readonly kind: 'null';
+  /** See UncorrectableMarks. */
+  readonly marks: SharedArrayBuffer;
 }
 
 export function prepareNull(spec: NullDeviceSpec): PreparedNullDevice {
@@ -30,6 +33,8 @@ export function prepareNull(spec: NullDeviceSpec): PreparedNullDevice {
     volatileWriteCache: false,
     thin: false,
     compareAndWrite: true,
+    uncorrectable: true,
+    marks: marksBuffer(),
   };
 }
 
@@ -40,11 +45,13 @@ export class NullDevice implements BlockDevice {
   readonly volatileWriteCache = false;
   readonly thin = false;
   readonly compareAndWrite = true;
+  readonly marks: UncorrectableMarks;
   readonly memory = null;
 
   constructor(prepared: PreparedNullDevice) {
     this.blockSize = prepared.blockSize;
     this.blockCount = prepared.blockCount;
+    this.marks = new UncorrectableMarks(prepared.marks, prepared.blockSize);
   }
 
   submit(io: Io): boolean {

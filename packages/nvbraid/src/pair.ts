@@ -170,6 +170,7 @@ export class Pair implements QueueEnvironment {
       thin: device.thin,
       volatileWriteCache: device.volatileWriteCache,
       compareAndWrite: device.compareAndWrite === true,
+      writeUncorrectable: device.marks != null,
     }).nsid;
   }
 

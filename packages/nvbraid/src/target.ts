@@ -208,6 +208,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         thin: prepared.thin,
         volatileWriteCache: prepared.volatileWriteCache,
         compareAndWrite: prepared.compareAndWrite ?? false,
+        writeUncorrectable: isOpenDevice(prepared) ? prepared.marks != null : prepared.uncorrectable === true,
       });
       if (!isOpenDevice(prepared)) this.#prepared.set(`${nqn}/${namespace.nsid}`, prepared);
       return namespace.nsid;

@@ -1,4 +1,4 @@
-import type { BlockDevice } from '@nvbraid/blockdev';
+import type { BlockDevice, UncorrectableMarks } from '@nvbraid/blockdev';
 import { Csi } from '@nvbraid/wire';
 import { type IoCommandRows, ioCommandRows } from './io/command-sets.ts';
 import { ReservationGate } from './reservations/reservation-access.ts';
@@ -8,6 +8,8 @@ import type { NamespaceSnapshot, SubsystemSnapshot } from './snapshot.ts';
 export interface NamespaceEntry {
   readonly snapshot: NamespaceSnapshot;
   readonly device: BlockDevice;
+  /** Blocks that are marked uncorrectable; null where there can be none. */
+  readonly marks: UncorrectableMarks | null;
   readonly nsid: number;
   readonly blockSize: number;
   readonly blockShift: number;
@@ -52,9 +54,11 @@ export class NamespaceTable {
     if (snapshot.version < this.#version) return;
     const entries = new Map<number, NamespaceEntry>();
     for (const namespace of snapshot.namespaces) {
+      const device = this.#open(namespace);
       entries.set(namespace.nsid, {
         snapshot: namespace,
-        device: this.#open(namespace),
+        device,
+        marks: device.marks ?? null,
         nsid: namespace.nsid,
         blockSize: namespace.blockSize,
         blockShift: 31 - Math.clz32(namespace.blockSize),

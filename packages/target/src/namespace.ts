@@ -20,6 +20,8 @@ export interface NamespaceOptions {
   readonly readOnly?: boolean;
   readonly thin?: boolean;
   readonly volatileWriteCache?: boolean;
+  /** Its blocks can be marked uncorrectable. Default false. */
+  readonly writeUncorrectable?: boolean;
   /** The device knows CompareAndWrite. Default false. */
   readonly compareAndWrite?: boolean;
   /** 1 … MAX_ANA_GROUPS, default 1. */
@@ -47,6 +49,7 @@ export class Namespace {
   readonly thin: boolean;
   readonly volatileWriteCache: boolean;
   readonly compareAndWrite: boolean;
+  readonly writeUncorrectable: boolean;
   anaGroupId: number;
   enabled: boolean;
   hosts: ReadonlySet<string> | null;
@@ -76,6 +79,7 @@ export class Namespace {
     this.eui64 = options.eui64 === undefined ? null : identifier(options.eui64, 8, 'eui64');
     this.readOnly = options.readOnly ?? false;
     this.thin = options.thin ?? false;
+    this.writeUncorrectable = options.writeUncorrectable ?? false;
     this.compareAndWrite = options.compareAndWrite ?? false;
     this.volatileWriteCache = options.volatileWriteCache ?? false;
     this.anaGroupId = checkAnaGroupId(options.anaGroupId ?? 1);

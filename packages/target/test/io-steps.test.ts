@@ -8,7 +8,7 @@ import { Counter, IoCounters } from '../src/io/io-counters.ts';
 import { Pieces } from '../src/io/pieces.ts';
 import { MAX_PIECES, PIECE_BYTES } from '../src/limits.ts';
 import { NamespaceTable } from '../src/namespace-table.ts';
-import type { CommandQueue, Request } from '../src/request.ts';
+import { IoRequest, ioOf } from './io-request.ts';
 
 /* Commands of several operations: Compare, Verify, Copy. */
 
@@ -55,43 +55,6 @@ class Stepper implements BlockDevice {
   async close(): Promise<void> {}
 }
 
-class FakeRequest implements Request {
-  readonly queue = null as unknown as CommandQueue;
-  readonly fabrics = false;
-  readonly sqeView = new DataView(new ArrayBuffer(64));
-  readonly sqeBase = 0;
-  readonly cid = 1;
-  readonly opcode: number;
-  readonly index: number;
-  readonly sglLength: number;
-  dataLength: number;
-  dataMemory: Memory;
-  dataOffset = 0;
-  status = -1;
-  dw0 = -1;
-
-  constructor(index: number, opcode: number, data: Uint8Array<ArrayBufferLike>) {
-    this.index = index;
-    this.opcode = opcode;
-    this.sglLength = data.length;
-    this.dataLength = data.length;
-    this.dataMemory = Memory.over(data);
-  }
-  keepData(): void {
-    this.dataMemory = Memory.over(this.dataMemory.bytes.slice());
-  }
-  replyBuffer(): never {
-    throw new Error('nothing is returned');
-  }
-  replyFrom(): void {}
-  replyBytes(): void {}
-  complete(status: number, dw0 = 0): void {
-    assert.equal(this.status, -1, 'completed once');
-    this.status = status;
-    this.dw0 = dw0;
-  }
-}
-
 function setup(change: object = {}) {
   const device = new Stepper();
   const table = new NamespaceTable(() => device);
@@ -107,7 +70,7 @@ function setup(change: object = {}) {
   new Rng(7).fill(disk.bytes);
   device.lower.submit(ioOf(IoOp.Write, disk));
   let index = 0;
-  const run = (request: FakeRequest): FakeRequest => {
+  const run = (request: IoRequest): IoRequest => {
     const status = commands.admit(request);
     if (status !== 0) request.complete(status);
     else commands.execute(request);
@@ -118,17 +81,17 @@ function setup(change: object = {}) {
     slba: number,
     blocks: number,
     data: Uint8Array<ArrayBufferLike> = new Uint8Array(0),
-  ): FakeRequest => {
-    const request = new FakeRequest(index++, opcode, data);
+  ): IoRequest => {
+    const request = new IoRequest(index++, opcode, data);
     RwSqe.emit(request.sqeView, 0, { opc: opcode, nsid: 1, slba, nlb: blocks - 1, sglLength: data.length });
     return run(request);
   };
-  const copy = (sdlba: number, ranges: [number, number][], fields: Partial<CopySqe> = {}): FakeRequest => {
+  const copy = (sdlba: number, ranges: [number, number][], fields: Partial<CopySqe> = {}): IoRequest => {
     const data = Memory.alloc(Math.max(1, ranges.length) * COPY_RANGE_SIZE);
     for (const [i, [slba, blocks]] of ranges.entries()) {
       CopyRange.emit(data.view, i * COPY_RANGE_SIZE, { slba, nlb: blocks - 1 });
     }
-    const request = new FakeRequest(index++, IoOpcode.Copy, data.bytes);
+    const request = new IoRequest(index++, IoOpcode.Copy, data.bytes);
     const sqe = { opc: IoOpcode.Copy, nsid: 1, sdlba, nr: ranges.length - 1, ...fields };
     CopySqe.emit(request.sqeView, 0, { ...sqe, sglLength: data.length });
     return run(request);
@@ -139,11 +102,6 @@ function setup(change: object = {}) {
     return now.bytes;
   };
   return { device, disk, commands, counters, update, table, range, copy, contents };
-}
-
-function ioOf(op: IoOp, memory: Memory): Io {
-  const length = memory.length;
-  return { op, offset: 0, length, memory, memoryOffset: 0, fua: false, deallocate: false, result: 0, done() {} };
 }
 
 const slice = (disk: Memory, slba: number, blocks: number): Uint8Array =>
@@ -217,7 +175,7 @@ test('Copy puts its ranges one after the other', () => {
 test('a Copy that cannot be done as a whole changes nothing', () => {
   const { device, copy } = setup();
   const many = Array.from({ length: 129 }, (): [number, number] => [0, 1]);
-  const cases: [string, FakeRequest, number][] = [
+  const cases: [string, IoRequest, number][] = [
     ['more ranges than MSRC', copy(1000, many), Status.CommandSizeLimitExceeded],
     ['a range longer than MSSRL', copy(1000, [[0, 257]]), Status.CommandSizeLimitExceeded],
     ['more than MCL', copy(1000, Array(5).fill([0, 250])), Status.CommandSizeLimitExceeded],
@@ -292,7 +250,7 @@ test('write-through makes every write one with FUA', () => {
 
 test('a Write of a directive is refused', () => {
   const { commands } = setup();
-  const request = new FakeRequest(0, IoOpcode.Write, new Uint8Array(BLOCK));
+  const request = new IoRequest(0, IoOpcode.Write, new Uint8Array(BLOCK));
   RwSqe.emit(request.sqeView, 0, { opc: IoOpcode.Write, nsid: 1, dtype: 1, sglLength: BLOCK });
   assert.equal(commands.admit(request), Status.InvalidField | DNR);
 });

@@ -150,6 +150,7 @@ test('the effects log says what is run, and the data plane agrees', () => {
       [0x00, 0, 0],
       [0x01, 1, 0],
       [0x02, 0, 0],
+      [0x04, 1, 0],
       [0x05, 0, 0],
       [0x08, 1, 0],
       [0x09, 1, 0],

@@ -10,11 +10,13 @@ import {
   ZERO_WRITE_BYTES,
 } from '../limits.ts';
 import { BUSY, StripeLocks } from '../stripe-locks.ts';
+import type { UncorrectableMarks } from '../uncorrectable-marks.ts';
 import { EAGAIN, EOPNOTSUPP, type FileCalls, wouldWait, ZeroMode } from './file-calls.ts';
 import { cannotZero, describe, resultOf } from './file-errors.ts';
 import { FileState, type PreparedFileDevice } from './file-spec.ts';
 import { NO_IO, Start, Task } from './file-task.ts';
 import { FlushGate } from './flush-gate.ts';
+import { openMarks } from './marks-file.ts';
 import { WaitLine } from './wait-line.ts';
 
 /**
@@ -37,6 +39,7 @@ export class FileDevice implements BlockDevice {
   readonly volatileWriteCache: boolean;
   readonly thin: boolean;
   readonly compareAndWrite: boolean;
+  readonly marks: UncorrectableMarks | null;
   readonly memory = null;
 
   readonly #path: string;
@@ -86,6 +89,7 @@ export class FileDevice implements BlockDevice {
     this.#shared = options.threads > 1;
     this.#background = options.background ?? null;
     this.#log = options.log ?? (() => {});
+    this.marks = openMarks(prepared, options);
     this.#asyncWriteBytes = prepared.asyncWriteBytes;
     this.#line = new WaitLine(
       {

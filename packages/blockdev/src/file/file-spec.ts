@@ -14,6 +14,8 @@ export interface FileDeviceOptions {
   readOnly?: boolean;
   /** Serve it although somebody else has it open too. Default false: the file is locked (flock) or the call fails. */
   shared?: boolean;
+  /** Where a block device's state is kept (see `statePath`); a file's lies beside it. Default: nowhere. */
+  stateDirectory?: string;
   /** Writes longer than this many bytes run on the thread pool. Default 256 KiB; 0 sends all of them there. */
   asyncWriteBytes?: number;
   /** False keeps to node:fs even where koffi loads. */
@@ -28,6 +30,7 @@ export interface FileDeviceSpec extends DeviceSpec {
   readonly create: boolean;
   readonly readOnly: boolean;
   readonly shared: boolean;
+  readonly stateDirectory: string | null;
   readonly asyncWriteBytes: number;
   readonly native: boolean;
 }
@@ -47,6 +50,8 @@ export interface PreparedFileDevice extends FileDeviceSpec, PreparedDevice {
   readonly blockDevice: boolean;
   /** See FileState: shared by all threads. */
   readonly state: SharedArrayBuffer;
+  /** See UncorrectableMarks; null when there can be none. */
+  readonly marks: SharedArrayBuffer | null;
 }
 
 /**
@@ -65,6 +70,7 @@ export function fileDevice(options: FileDeviceOptions): FileDeviceSpec {
     create,
     readOnly,
     shared,
+    stateDirectory: options.stateDirectory ?? null,
     asyncWriteBytes: options.asyncWriteBytes ?? ASYNC_WRITE_BYTES,
     native: options.native ?? true,
   };

@@ -8,6 +8,7 @@ import { StripeLocks } from '../stripe-locks.ts';
 import { EAGAIN, EOPNOTSUPP } from './file-calls.ts';
 import { FileDevice } from './file-device.ts';
 import { type FileDeviceSpec, FileState, type PreparedFileDevice } from './file-spec.ts';
+import { prepareMarks } from './marks-file.ts';
 import { addressOf, type Libc, libc } from './native.ts';
 import { nativeCalls } from './native-calls.ts';
 import { nodeCalls } from './node-calls.ts';
@@ -47,6 +48,7 @@ export async function prepareFile(spec: FileDeviceSpec): Promise<PreparedFileDev
         : `use a block size that divides it, or enlarge it with \`truncate -s ${Math.ceil(bytes / blockSize) * blockSize}\``,
     );
     if (blockDevice && library !== null) checkBlockDevice(spec, fd, library);
+    const marks = await prepareMarks(spec, blockDevice, made);
     return {
       ...spec,
       size,
@@ -54,6 +56,8 @@ export async function prepareFile(spec: FileDeviceSpec): Promise<PreparedFileDev
       volatileWriteCache: !spec.readOnly,
       thin: !spec.readOnly && library !== null && punches(fd, size, spec.blockSize, blockDevice, library),
       compareAndWrite: !spec.readOnly && !spec.shared,
+      uncorrectable: marks !== null,
+      marks,
       fd,
       blockDevice,
       native: library !== null,

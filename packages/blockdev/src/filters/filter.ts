@@ -8,6 +8,7 @@ import {
   type OpenOptions,
   type PreparedDevice,
 } from '../block-device.ts';
+import type { UncorrectableMarks } from '../uncorrectable-marks.ts';
 
 /** A device that stands on another one. */
 export interface FilterSpec extends DeviceSpec {
@@ -33,6 +34,7 @@ export abstract class Filter implements BlockDevice {
   readonly volatileWriteCache: boolean;
   readonly thin: boolean;
   readonly compareAndWrite: boolean;
+  readonly marks: UncorrectableMarks | null;
   /** Never the lower device's: reads would go past the filter. */
   readonly memory = null;
   protected readonly lower: BlockDevice;
@@ -45,6 +47,7 @@ export abstract class Filter implements BlockDevice {
     this.volatileWriteCache = prepared.volatileWriteCache;
     this.thin = prepared.thin;
     this.compareAndWrite = prepared.compareAndWrite ?? false;
+    this.marks = prepared.uncorrectable === true ? (lower.marks ?? null) : null;
     this.lower = lower;
   }
 
@@ -58,7 +61,9 @@ export abstract class Filter implements BlockDevice {
 /** What devices.ts must know of a filter. */
 export interface FilterKind {
   /** What the filter changes about the device that can be seen from outside. */
-  readonly changes?: Partial<Pick<PreparedDevice, 'readOnly' | 'volatileWriteCache' | 'thin' | 'compareAndWrite'>>;
+  readonly changes?: Partial<
+    Pick<PreparedDevice, 'readOnly' | 'volatileWriteCache' | 'thin' | 'compareAndWrite' | 'uncorrectable'>
+  >;
   /** True when its state belongs to one thread, so that it cannot be opened by several. */
   readonly oneThread?: boolean;
   /** What its threads share, and what follows from its settings: merged into the prepared spec. */

@@ -109,6 +109,7 @@ export function preparedFile(blocks: number, asyncWriteBytes = 4 * BLOCK): Prepa
     fd: -1,
     blockDevice: false,
     state: new SharedArrayBuffer((FileState.Locks + StripeLocks.words(size, BLOCK)) * 4),
+    marks: null,
   };
 }
 

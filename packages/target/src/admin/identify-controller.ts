@@ -96,8 +96,7 @@ export function identifyIoController(controller: Controller): Uint8Array {
     cqesMax: 4,
     nn: MAX_NAMESPACES,
     mnan: MAX_NAMESPACES,
-    oncs: ONCS | (reservable(subsystem) ? Oncs.Reservations : 0),
-    // Said of the controller as a whole, so every namespace must be able to.
+    oncs: oncs(subsystem),
     fuses: subsystem.namespaces.every((namespace) => namespace.compareAndWrite) ? Fuses.CompareAndWrite : 0,
     acwu: COMPARE_AND_WRITE_BLOCKS - 1,
     cdfs: COPY_FORMATS,
@@ -111,6 +110,12 @@ export function identifyIoController(controller: Controller): Uint8Array {
 /** Least significant byte first. */
 function ieeeBytes(oui: number): Uint8Array {
   return Uint8Array.of(oui & 0xff, (oui >> 8) & 0xff, (oui >> 16) & 0xff);
+}
+
+/** What depends on devices is said of the controller as a whole, so every namespace must be able to. */
+function oncs(subsystem: Subsystem): number {
+  const uncorrectable = subsystem.namespaces.every((namespace) => namespace.writeUncorrectable);
+  return ONCS | (reservable(subsystem) ? Oncs.Reservations : 0) | (uncorrectable ? Oncs.WriteUncorrectable : 0);
 }
 
 /** Identify Controller of a discovery controller (CNS 01h). */

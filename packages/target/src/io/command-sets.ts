@@ -7,6 +7,7 @@ import type { IoCommand } from './io-command.ts';
 import { READ, WRITE } from './read-write.ts';
 import { RESERVATION_COMMANDS } from './reservation-commands.ts';
 import { VERIFY } from './verify.ts';
+import { WRITE_UNCORRECTABLE } from './write-uncorrectable.ts';
 import { WRITE_ZEROES } from './write-zeroes.ts';
 
 /** Rows by opcode. */
@@ -18,6 +19,7 @@ export const NVM_COMMANDS: IoCommandTable = new Map([
   [IoOpcode.Flush, FLUSH],
   [IoOpcode.Write, WRITE],
   [IoOpcode.Read, READ],
+  [IoOpcode.WriteUncorrectable, WRITE_UNCORRECTABLE],
   [IoOpcode.Compare, COMPARE],
   [IoOpcode.WriteZeroes, WRITE_ZEROES],
   [IoOpcode.DatasetManagement, DATASET_MANAGEMENT],

@@ -38,6 +38,7 @@ export const DATASET_MANAGEMENT: IoCommand = {
       const blocks = DsmRange.nlb.get(view, at);
       if (blocks === 0) continue;
       task.offset = DsmRange.slba.get(view, at) * task.entry!.blockSize;
+      task.fua = task.entry!.writeThrough;
       task.length = blocks * task.entry!.blockSize;
       return SUBMIT;
     }

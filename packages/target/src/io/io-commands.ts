@@ -24,7 +24,7 @@ const STATUS_OF_RESULT: readonly number[] = [
   Status.InvalidOpcode | DNR,
   Status.InternalError,
   Status.CompareFailure | DNR,
-  Status.UnrecoveredReadError,
+  Status.UnrecoveredReadError | DNR, // until the blocks are written
 ];
 
 /** Whose commands a queue brings. Plain data. */
@@ -211,7 +211,32 @@ export class IoCommands implements CommandSet {
   /** Starts the operation that the task describes. */
   submit(task: IoTask): void {
     if (this.fenced) return this.#end(task, Status.SqDeletionAbort);
-    if (task.entry!.device.submit(task)) this.operationDone(task);
+    if (this.#start(task)) this.operationDone(task);
+  }
+
+  /** Starts an operation; true when it is done. */
+  #start(task: IoTask): boolean {
+    const { device, marks } = task.entry!;
+    if (marks?.any && marks.overlaps(task.offset, task.length)) {
+      if (task.op === IoOp.Read || task.op === IoOp.CompareAndWrite) {
+        task.result = IoResult.Unreadable;
+        return true;
+      }
+      task.fua = true; // on stable storage before the marks go: see UncorrectableMarks
+      task.clears = true;
+    }
+    return device.submit(task);
+  }
+
+  /** Takes the marks from blocks that have been written; false when that goes on. */
+  #cleared(task: IoTask): boolean {
+    task.clears = false;
+    if (task.result !== IoResult.Ok) return true;
+    task.entry!.marks!.clear(task.offset, task.length, (result) => {
+      task.result = result;
+      this.operationDone(task);
+    });
+    return false;
   }
 
   /** Goes on with a command of several operations: with the first, or after WAIT. */
@@ -224,6 +249,7 @@ export class IoCommands implements CommandSet {
   operationDone(task: IoTask): void {
     const { steps } = task;
     for (;;) {
+      if (task.clears && !this.#cleared(task)) return;
       if (task.result !== IoResult.Ok) return this.#operationFailed(task);
       if (steps === null) break;
       if (this.fenced) return this.#end(task, Status.SqDeletionAbort);
@@ -237,7 +263,7 @@ export class IoCommands implements CommandSet {
       if (this.table.find(task.entry!.nsid)?.device !== task.entry!.device) {
         return this.#end(task, Status.NamespaceNotReady);
       }
-      if (!task.entry!.device.submit(task)) return;
+      if (!this.#start(task)) return;
     }
     this.#end(task, 0);
   }

@@ -31,6 +31,8 @@ export class IoTask implements Io {
   compare: Memory;
   compareOffset = 0;
   first: Request | null = null;
+  /** The operation writes blocks that are marked uncorrectable: the marks go before it is answered. */
+  clears = false;
   /** Dword 0 of the completion. */
   dw0 = 0;
   /** Who waits for the end of the command; null, as almost always, when nobody does. */

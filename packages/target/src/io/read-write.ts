@@ -38,7 +38,7 @@ export function read(commands: IoCommands, entry: NamespaceEntry, request: Reque
   if (!lengthHolds(entry, request)) return commands.fail(request, Status.NamespaceNotReady);
   const { device } = entry;
   const offset = RwSqe.slba.get(request.sqeView, request.sqeBase) * entry.blockSize;
-  if (device.memory !== null) {
+  if (device.memory !== null && !entry.marks?.any) {
     const { counters } = commands;
     counters[Counter.readCommands]!++;
     counters[Counter.readBytes]! += request.dataLength;
