@@ -21,6 +21,7 @@ import {
   type SubsystemSnapshot,
 } from '@nvbraid/target';
 import type { Connection } from '@nvbraid/transport';
+import { FaultBoard } from './faults/fault-board.ts';
 import { type DriverHooks, QueueDriver } from './queue-driver.ts';
 import { sayEndpoint } from './target-connection.ts';
 import type { TargetLimits } from './target-limits.ts';
@@ -44,6 +45,10 @@ export interface DataPlaneOptions {
   limits: TargetLimits;
   /** A peer has met a limit; the sentence says who, and what was done. */
   limitMet(limit: string, sentence: string): void;
+  /** Which of them this is. Default 0. */
+  thread?: number;
+  /** A fault wants the whole controller gone. */
+  killController?(association: number): void;
   /** An I/O queue is gone and none of its commands can change a block any more. */
   queueGone(association: number, qid: number, error: NvbraidError | null, fatalFes: number): void;
   /** What an operator must know of a device. */
@@ -141,6 +146,8 @@ export class DataPlane {
   readonly environment: ThreadEnvironment;
   /** Device operations that end through Node's event loop. */
   readonly background = new BackgroundCounter();
+  /** Protocol faults of the queues of this thread. */
+  readonly faults: FaultBoard;
   readonly #options: DataPlaneOptions;
   readonly #tables = new Map<string, NamespaceTable>();
   /** Open devices by namespace instance, with the number of tables that name them. */
@@ -154,6 +161,12 @@ export class DataPlane {
   constructor(options: DataPlaneOptions) {
     this.#options = options;
     this.#watchdog = new Watchdog(options.limits, (driver, limit, reason) => this.#overdue(driver, limit, reason));
+    this.faults = new FaultBoard({
+      thread: options.thread ?? 0,
+      background: this.background,
+      killController: (association) => options.killController?.(association),
+      log: options.log,
+    });
     this.environment = new ThreadEnvironment(options.poolBytes, (queue) => this.#idle(queue), options.beforeReceive);
   }
 
@@ -249,6 +262,8 @@ export class DataPlane {
     const queue = QueuePair.resume(this.environment, this.commands(owner), handoff);
     const driver = new QueueDriver(queue, connection, this.driverHooks());
     this.own(queue, driver, owner);
+    const { host, nqn: subnqn, portId } = owner;
+    this.faults.attach(driver, { hostnqn: host.hostnqn, subnqn, portId, qid: handoff.qid }, owner.association);
     driver.start();
   }
 
@@ -273,6 +288,7 @@ export class DataPlane {
     const owned = this.#queues.get(queue);
     if (owned === undefined) return;
     owned.error = error;
+    this.faults.detach(owned.driver);
     queue.closed();
     this.environment.remove(queue);
     this.environment.retryStarved();
@@ -354,6 +370,7 @@ export class DataPlane {
         ? namespace.device
         : openDevice(namespace.device as PreparedDevice, {
             threads: this.#options.threads,
+            thread: this.#options.thread ?? 0,
             background: this.background,
             log: this.#options.log,
           });

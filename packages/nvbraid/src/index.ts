@@ -7,6 +7,8 @@ export {
 } from '@nvbraid/host';
 export * from './connect.ts';
 export * from './discover.ts';
+export * from './faults/namespace-filters.ts';
+export * from './faults/target-faults.ts';
 export * from './history.ts';
 export * from './host-controller.ts';
 export * from './host-latency.ts';

@@ -17,6 +17,20 @@ export interface StreamCore {
   directReceived(length: number): void;
 }
 
+/** Stands between core and connection and may change, hold back and drop what passes. */
+export interface Tap {
+  received(memory: Memory, start: number, end: number): void;
+  /** Puts what may go now into the outbox in place of what the core has said. */
+  transmitted(out: Outbox): void;
+  /** More may go than fitted into the outbox. */
+  readonly more: boolean;
+  /** Nothing is held: the connection may have another owner, or end. */
+  readonly quiet: boolean;
+  /** It has been told to go, and has let everything go. */
+  readonly over: boolean;
+  close(): void;
+}
+
 let outbox: Outbox | null = null;
 /** The outbox of this thread: one serves all connections, since `send` always empties it. */
 export function threadOutbox(): Outbox {
@@ -61,6 +75,10 @@ export class QueueDriver implements ConnectionHandler {
   #paused = false;
   /** How often everything that waited to be sent has gone out. */
   drains = 0;
+  /** Null but for queues that faults concern: one check per batch. */
+  tap: Tap | null = null;
+  #endAfterSend = false;
+  #killed = false;
   /** In the list of those that will be flushed at the end of this turn. */
   scheduled = false;
 
@@ -97,12 +115,13 @@ export class QueueDriver implements ConnectionHandler {
   received(memory: Memory, start: number, end: number): void {
     this.#hooks.beforeReceive?.();
     if (this.#gone) return;
-    this.core.receive(memory, start, end);
+    if (this.tap === null) this.core.receive(memory, start, end);
+    else this.tap.received(memory, start, end);
     this.flush();
   }
 
   directLength(): number {
-    return this.core.directLength;
+    return this.tap === null ? this.core.directLength : 0;
   }
 
   directMemory(): Memory {
@@ -128,12 +147,14 @@ export class QueueDriver implements ConnectionHandler {
   closed(error: NvbraidError | null): void {
     if (this.#gone) return;
     this.#gone = true;
+    this.tap?.close();
     this.#hooks.closed(this, error);
   }
 
   /** No callback comes any more; the connection has another owner. */
   release(): void {
     this.#gone = true;
+    this.tap?.close();
   }
 
   /** Sends as long as the kernel takes everything at once. */
@@ -145,16 +166,44 @@ export class QueueDriver implements ConnectionHandler {
     let more = true;
     while (more && connection.backlogBytes === 0 && !this.#gone) {
       more = core.transmit(out);
-      if (out.bytes === 0) break;
+      if (this.tap !== null) more = this.#passTap(this.tap, out, more);
+      if (this.#killed) {
+        out.reset();
+        break;
+      }
+      if (out.bytes === 0) {
+        if (more) continue; // a tap has kept everything; without one there is nothing more
+        break;
+      }
       connection.send(out);
     }
     this.#busy = false;
-    if (core.finished && !this.#ending && !this.#gone && !more) {
+    const said = !more && (this.tap === null || this.tap.quiet);
+    if ((this.#endAfterSend || (core.finished && said)) && !this.#ending && !this.#gone) {
       this.#ending = true;
       connection.end();
     }
     if (core.congested === true) this.#pause();
     this.#hooks.afterFlush?.(this);
+  }
+
+  /** @returns whether there is more to send */
+  #passTap(tap: Tap, out: Outbox, more: boolean): boolean {
+    tap.transmitted(out);
+    if (tap.over) this.tap = null;
+    return more || tap.more;
+  }
+
+  /** Resets the connection. */
+  kill(): void {
+    if (this.#gone || this.#killed) return;
+    this.#killed = true;
+    this.connection.destroy(null);
+  }
+
+  /** The connection ends once what the tap has left in the outbox is sent. */
+  endAfterSend(): void {
+    this.#endAfterSend = true;
   }
 
   #pause(): void {

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
+import type { PublishedFault, QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
 import type { QueueOwner } from './data-plane.ts';
 import type { TargetLimits } from './target-limits.ts';
 
@@ -7,6 +7,8 @@ import type { TargetLimits } from './target-limits.ts';
 export type ToReactor =
   | { kind: 'subsystem'; snapshot: SubsystemSnapshot }
   | { kind: 'queue'; transport: string; fd: number; handoff: QueueHandoff; owner: QueueOwner }
+  /** Replaces all protocol faults. */
+  | { kind: 'faults'; faults: readonly PublishedFault[] }
   | { kind: 'close-queue'; association: number; qid: number }
   | { kind: 'flush'; nqn: string; id: number }
   | { kind: 'barrier'; id: number }
@@ -21,6 +23,8 @@ export type FromReactor =
   | { kind: 'log'; message: string }
   /** A peer has met a limit; the sentence says who, and what was done. */
   | { kind: 'limit-met'; limit: string; sentence: string }
+  /** A fault wants this controller gone. */
+  | { kind: 'kill-controller'; association: number }
   | { kind: 'stopped' };
 
 export interface ReactorData {
@@ -31,4 +35,6 @@ export interface ReactorData {
   readonly poolBytes: number;
   readonly threads: number;
   readonly limits: TargetLimits;
+  /** Which of them this is, from 0 on. */
+  readonly thread: number;
 }

@@ -16,7 +16,7 @@ import { systemClock } from './system-clock.ts';
 // and which accessors then remain calls is a matter of luck: a third of the time that a command takes here.
 setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000');
 
-const { port, wakeFd, version, poolBytes, threads, limits } = workerData as ReactorData;
+const { port, wakeFd, version, poolBytes, threads, thread, limits } = workerData as ReactorData;
 const versionWord = new Int32Array(version);
 let seen = 0;
 let stopping = false;
@@ -28,6 +28,8 @@ const plane = new DataPlane({
   threads,
   limits,
   limitMet: (limit, sentence) => say({ kind: 'limit-met', limit, sentence }),
+  thread,
+  killController: (association) => say({ kind: 'kill-controller', association }),
   queueGone: (association, qid, error, fatalFes) =>
     say({ kind: 'queue-gone', association, qid, error: error?.message ?? null, fatalFes }),
   log: (message) => say({ kind: 'log', message }),
@@ -55,6 +57,9 @@ function apply(message: ToReactor): void {
       break;
     case 'queue':
       plane.adopt(transport(message.transport).adopt(message.fd), message.handoff, message.owner);
+      break;
+    case 'faults':
+      plane.faults.update(message.faults);
       break;
     case 'close-queue':
       plane.closeQueue(message.association, message.qid);

@@ -16,6 +16,8 @@ export interface ReactorOptions {
   limitMet(limit: string, sentence: string): void;
   queueGone(association: number, qid: number, error: string | null, fatalFes: number): void;
   log(message: string): void;
+  /** A fault wants this controller gone. */
+  killController?(association: number): void;
   /** The thread died of an error of ours; its queues have been closed and reported. */
   failed(reactor: Reactor, error: Error): void;
 }
@@ -58,6 +60,7 @@ export class Reactor {
       poolBytes: options.poolBytes,
       threads: options.threads,
       limits: options.limits,
+      thread: options.index,
     };
     const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
     this.#worker = new Worker(new URL(`./reactor-worker${extension}`, import.meta.url), {
@@ -164,6 +167,9 @@ export class Reactor {
         break;
       case 'limit-met':
         this.#options.limitMet(message.limit, message.sentence);
+        break;
+      case 'kill-controller':
+        this.#options.killController?.(message.association);
         break;
       case 'stopped':
         this.#stopped.resolve();

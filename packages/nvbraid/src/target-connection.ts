@@ -1,4 +1,4 @@
-import type { Controller, Port, QueuePair } from '@nvbraid/target';
+import type { Controller, Port, QueueIdentity, QueuePair } from '@nvbraid/target';
 import type { Connection, Endpoint, Transport } from '@nvbraid/transport';
 import type { QueueOwner } from './data-plane.ts';
 import type { QueueDriver } from './queue-driver.ts';
@@ -21,4 +21,9 @@ export interface TargetConnection {
 
 export function sayEndpoint(endpoint: Endpoint): string {
   return endpoint.family === 'ipv6' ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`;
+}
+
+/** What faults can tell queues apart by. */
+export function identityOf({ controller, port, qid }: TargetConnection): QueueIdentity {
+  return { hostnqn: controller?.hostnqn ?? null, subnqn: controller?.subnqn ?? null, portId: port.portId, qid };
 }

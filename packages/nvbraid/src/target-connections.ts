@@ -7,7 +7,7 @@ import type { LimitLog } from './limit-log.ts';
 import { CLOSE_DEADLINE_MS } from './limits.ts';
 import { QueueDriver } from './queue-driver.ts';
 import { systemClock } from './system-clock.ts';
-import { sayEndpoint, type TargetConnection } from './target-connection.ts';
+import { identityOf, sayEndpoint, type TargetConnection } from './target-connection.ts';
 import type { TargetLimits } from './target-limits.ts';
 
 export interface ConnectionsOptions {
@@ -78,6 +78,7 @@ export class TargetConnections {
     const entry: TargetConnection = { ...base, acceptedMs, controller: null, qid: -1, owner: null };
     this.#entries.set(queue, entry);
     environment.add(queue, driver);
+    plane.faults.attach(driver, identityOf(entry), 0);
     driver.start();
     this.#options.armTimer(acceptedMs + limits.connectTimeoutMs);
   }
@@ -94,12 +95,14 @@ export class TargetConnections {
     plane.environment.retryStarved();
     this.#options.armTimer(core.nextDeadlineMs());
     if (entry.owner === null || !entry.queue.canHandOff || !entry.connection.canDetach) return;
+    if (entry.driver.tap?.quiet === false) return;
     this.#options.handOff(entry, entry.owner);
   }
 
   /** Takes the connection out, for another thread: nothing is called for it any more. */
   release(entry: TargetConnection): void {
     this.#options.plane.environment.remove(entry.queue);
+    this.#options.plane.faults.detach(entry.driver);
     entry.driver.release();
     this.#entries.delete(entry.queue);
   }
@@ -108,6 +111,7 @@ export class TargetConnections {
     const { queue } = entry;
     const { plane } = this.#options;
     if (!this.#entries.delete(queue)) return; // closed by us first
+    plane.faults.detach(entry.driver);
     entry.driver.release();
     if (entry.qid < 0) this.#halfOpen.remove(entry.connection.remote.address);
     if (this.#entries.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();

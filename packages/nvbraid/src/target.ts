@@ -3,11 +3,11 @@ import { EventEmitter } from 'node:events';
 import { NvbraidError } from '@nvbraid/base';
 import {
   type BlockDevice,
-  type DeviceSpec,
   openDevice,
   type PreparedDevice,
   prepareDevice,
   releaseDevice,
+  stackFilters,
 } from '@nvbraid/blockdev';
 import {
   type CommandQueue,
@@ -24,57 +24,21 @@ import {
 } from '@nvbraid/target';
 import { type Connection, installNativeCrc32c, type Listener, transport } from '@nvbraid/transport';
 import { DataPlane, isOpenDevice, type QueueOwner } from './data-plane.ts';
+import { type NamespaceFilters, namespaceFilters } from './faults/namespace-filters.ts';
+import { TargetFaults } from './faults/target-faults.ts';
 import { LimitLog } from './limit-log.ts';
 import { GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limits.ts';
 import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { systemClock } from './system-clock.ts';
-import type { TargetConnection } from './target-connection.ts';
+import type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
+import { identityOf, type TargetConnection } from './target-connection.ts';
 import { TargetConnections } from './target-connections.ts';
 import { type TargetLimits, targetLimits } from './target-limits.ts';
 import type { TargetStats } from './target-stats.ts';
 
-export interface TargetOptions {
-  /** Threads that run I/O queues; 0 keeps everything on the main thread. Default 1. */
-  reactors?: number;
-  /** Payload memory of each thread in bytes, default 64 MiB. */
-  poolBytes?: number;
-  /** What peers may make the target hold, and for how long. */
-  limits?: Partial<TargetLimits>;
-}
-
-export interface NamespaceConfig {
-  /** Default: the lowest that is free. */
-  nsid?: number;
-  /** What `memoryDevice`, `fileDevice` … return; without reactors also an open device. */
-  device: DeviceSpec | BlockDevice;
-  uuid?: string;
-  nguid?: string;
-  eui64?: string;
-  /** Default: what the device says. */
-  readOnly?: boolean;
-}
-
-export interface ListenConfig {
-  /** tcp (default), net or loop. */
-  transport?: string;
-  address: string;
-  /** 0 lets the system choose. */
-  port: number;
-  /** NQNs that hosts reach here; the discovery subsystem always is. */
-  subsystems?: string[];
-  portid?: number;
-}
-
-export interface TargetPort {
-  readonly portid: number;
-  readonly transport: string;
-  readonly address: string;
-  readonly port: number;
-  /** Takes no connections any more; controllers that came in here are gone. */
-  close(): Promise<void>;
-}
+export type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 
 interface TargetEventMap {
   'controller-created': [controller: Controller];
@@ -98,6 +62,8 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** The control plane. Its configuration calls may be used directly; they take effect at once. */
   readonly core: TargetCore;
   readonly reactorCount: number;
+  /** Protocol faults: see docs/faults.md. */
+  readonly faults: TargetFaults;
   readonly limits: TargetLimits;
   readonly #limitLog: LimitLog;
   readonly #poolBytes: number;
@@ -128,7 +94,12 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.limits = targetLimits(options.limits ?? {}, this.#poolBytes);
     this.#limitLog = new LimitLog(systemClock, (message) => this.emit('log', message));
     this.core = new TargetCore(systemClock, this.#hooks(), this.limits);
+    this.faults = new TargetFaults(this.core, (faults) => {
+      this.#plane.faults.update(faults);
+      for (const reactor of this.#reactors) reactor.publish({ kind: 'faults', faults });
+    });
     this.#plane = new DataPlane({
+      killController: (association) => this.#killController(association),
       poolBytes: this.#poolBytes,
       threads: Math.max(1, this.reactorCount),
       limits: this.limits,
@@ -185,6 +156,9 @@ export class Target extends EventEmitter<TargetEventMap> {
     if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
     let prepared: PreparedDevice | BlockDevice;
     if (isOpenDevice(config.device)) {
+      if (config.filters !== undefined) {
+        throw new NvbraidError('EINVAL', 'filters stand on a device spec, not on a device that is open');
+      }
       if (this.reactorCount > 0) {
         throw new NvbraidError(
           'EINVAL',
@@ -192,7 +166,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         );
       }
       prepared = config.device;
-    } else prepared = await prepareDevice(config.device);
+    } else prepared = await prepareDevice(stackFilters(config.device, config.filters ?? []));
     try {
       // What a reactor could not open is refused here, where somebody can read why.
       if (this.reactorCount > 0) await openDevice(prepared as PreparedDevice, { threads: this.reactorCount }).close();
@@ -216,6 +190,11 @@ export class Target extends EventEmitter<TargetEventMap> {
       if (!isOpenDevice(prepared)) await releaseDevice(prepared);
       throw error;
     }
+  }
+
+  /** The filters of a namespace, to look at and to change while it is in service. @throws NvbraidError ENOENT */
+  filters(nqn: string, nsid: number): NamespaceFilters {
+    return namespaceFilters(this.core, this.#prepared, nqn, nsid);
   }
 
   /** Takes a namespace out of service. Fulfilled when no thread uses its device any more. @throws NvbraidError ENOENT */
@@ -333,6 +312,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.faults.close();
     this.#connections.close();
     if (this.#watch !== null) clearInterval(this.#watch);
     await Promise.all([...this.#listeners.values()].map((listener) => listener.close()));
@@ -372,7 +352,10 @@ export class Target extends EventEmitter<TargetEventMap> {
         this.#associations.set(association, controller);
         this.#associationOf.set(controller, association);
         const entry = this.#connections.get(controller.adminQueue);
-        if (entry !== undefined) this.#connections.bound(entry, controller, 0);
+        if (entry !== undefined) {
+          this.#connections.bound(entry, controller, 0);
+          this.#showToFaults(entry, controller);
+        }
         this.emit('controller-created', controller);
       },
       controllerGone: (controller, reason) => {
@@ -431,9 +414,19 @@ export class Target extends EventEmitter<TargetEventMap> {
   #queueBound(queue: CommandQueue, controller: Controller, qid: number): void {
     const entry = this.#connections.get(queue)!;
     this.#connections.bound(entry, controller, qid);
+    this.#showToFaults(entry, controller);
     const owner = this.#ownerOf(controller, entry);
     if (this.reactorCount > 0) entry.owner = owner;
     else this.#plane.own(entry.queue, entry.driver, owner);
+  }
+
+  #showToFaults(entry: TargetConnection, controller: Controller): void {
+    this.#plane.faults.attach(entry.driver, identityOf(entry), this.#associationOf.get(controller)!);
+  }
+
+  #killController(association: number): void {
+    // Later: it may have been asked for in the middle of one of its queues.
+    setImmediate(() => this.#associations.get(association)?.remove('fault'));
   }
 
   #closeQueue(queue: CommandQueue, controller: Controller, qid: number): void {
@@ -500,6 +493,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       limitMet: (limit, sentence) => this.#limitLog.met(limit, sentence),
       queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
       log: (message) => this.emit('log', message),
+      killController: (association) => this.#killController(association),
       failed: (reactor, error) => {
         this.emit('log', `reactor ${reactor.index} failed and is started again: ${error.stack ?? error.message}`);
         // At once the first time; one that dies again and again must not take the machine with it.
@@ -513,6 +507,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     if (this.#closed) return;
     this.#reactors[index] = this.#startReactor(index);
     for (const subsystem of this.core.subsystems) this.#publish(subsystem);
+    this.#reactors[index].publish({ kind: 'faults', faults: this.faults.published });
   }
 
   /** One timer serves all deadlines. */

@@ -18,6 +18,7 @@ export type GoneReason =
   | 'port unlinked'
   | 'subsystem removed'
   | 'reconfigured'
+  | 'fault'
   | 'target closed'
   | 'cross-controller reset';
 

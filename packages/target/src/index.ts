@@ -6,6 +6,8 @@ export * from './controller-instance.ts';
 export * from './controller-states.ts';
 export * from './discovery-log.ts';
 export * from './error-log.ts';
+export * from './faults/fault-rule.ts';
+export * from './faults/pdu-tap.ts';
 export * from './hooks.ts';
 export * from './host-table.ts';
 export * from './io/command-sets.ts';

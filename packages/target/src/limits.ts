@@ -113,3 +113,13 @@ export const CCR_LOG_ENTRIES = 511;
  * slow device is quiet long before, and the host is spared an event and a log page.
  */
 export const CCR_PATIENCE_MS = 100;
+/** Protocol faults that are in force at a time. */
+export const MAX_FAULTS = 64;
+/** Longest delay of a PDU and interval of a fault, in ms; hosts give up long before. */
+export const MAX_FAULT_MS = 3_600_000;
+/** What a queue under faults holds back, both directions together, in bytes; beyond it the queue is closed. */
+export const MAX_FAULT_HELD_BYTES = 64 * 1024 * 1024;
+/** Longest PDU that a fault looks at, in bytes: MAXH2CDATA and the largest transfer are below. */
+export const MAX_FAULT_PDU_BYTES = 4 * 1024 * 1024;
+/** Controllers that one fault of the control plane reaches in a turn: a storm must not hold up the thread. */
+export const MAX_STORM_CONTROLLERS = 1024;

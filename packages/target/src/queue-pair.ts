@@ -164,6 +164,10 @@ export class QueuePair implements CommandQueue, PduSink {
     return this.#sqSize;
   }
 
+  get toBoundary(): number {
+    return this.#framer.toBoundary;
+  }
+
   get directLength(): number {
     return this.#framer.directLength;
   }
@@ -435,7 +439,6 @@ export class QueuePair implements CommandQueue, PduSink {
     } else if (slot.requested < slot.dataLength) this.#enqueue(slot);
   }
 
-  /** Called by the slot. */
   completed(slot: Slot): void {
     if (slot.status !== 0) slot.hasReply = false;
     slot.state = SlotState.Done;

@@ -121,6 +121,25 @@ export class Framer {
     return this.#phase === Phase.Header && this.#have === 0;
   }
 
+  /** Bytes until the PDU that has begun is whole: 0 between PDUs and once it is dead, -1 while its length is not known. */
+  get toBoundary(): number {
+    const digest = this.#digested ? DIGEST_SIZE : 0;
+    switch (this.#phase) {
+      case Phase.Header:
+        if (this.#have === 0) return 0;
+        if (this.#have < COMMON_HEADER_SIZE) return -1;
+        return this.#headerSize - this.#have + (this.dataLength > 0 ? this.#pad : 0) + this.dataLength + digest;
+      case Phase.Pad:
+        return this.#pad + this.dataLength + digest;
+      case Phase.Payload:
+        return this.dataLength - this.#got + digest;
+      case Phase.Digest:
+        return DIGEST_SIZE - this.#have;
+      default:
+        return 0;
+    }
+  }
+
   /** Stops; the sink gets `pduFatal` with the first `length` bytes of the offending header. Only the first call counts. */
   fail(fes: number, fei: number, view: DataView, base: number, length: number): void {
     if (this.#phase === Phase.Dead) return;

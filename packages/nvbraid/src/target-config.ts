@@ -1,0 +1,45 @@
+import type { BlockDevice, DeviceSpec, FilterConfig } from '@nvbraid/blockdev';
+import type { TargetLimits } from './target-limits.ts';
+
+export interface TargetOptions {
+  /** Threads that run I/O queues; 0 keeps everything on the main thread. Default 1. */
+  reactors?: number;
+  /** Payload memory of each thread in bytes, default 64 MiB. */
+  poolBytes?: number;
+  /** What peers may make the target hold, and for how long. */
+  limits?: Partial<TargetLimits>;
+}
+
+export interface NamespaceConfig {
+  /** Default: the lowest that is free. */
+  nsid?: number;
+  /** What `memoryDevice`, `fileDevice` … return; without reactors also an open device. */
+  device: DeviceSpec | BlockDevice;
+  /** Filters on the device, the one nearest to the host first: see docs/faults.md. */
+  filters?: readonly FilterConfig[];
+  uuid?: string;
+  nguid?: string;
+  eui64?: string;
+  /** Default: what the device says. */
+  readOnly?: boolean;
+}
+
+export interface ListenConfig {
+  /** tcp (default), net or loop. */
+  transport?: string;
+  address: string;
+  /** 0 lets the system choose. */
+  port: number;
+  /** NQNs that hosts reach here; the discovery subsystem always is. */
+  subsystems?: string[];
+  portid?: number;
+}
+
+export interface TargetPort {
+  readonly portid: number;
+  readonly transport: string;
+  readonly address: string;
+  readonly port: number;
+  /** Takes no connections any more; controllers that came in here are gone. */
+  close(): Promise<void>;
+}
