@@ -1,4 +1,4 @@
-import type { BlockDevice, DeviceSpec, FilterConfig } from '@nvbraid/blockdev';
+import type { BlockDevice, DeviceSpec, FilterConfig, ZonedOptions } from '@nvbraid/blockdev';
 import type { TargetLimits } from './target-limits.ts';
 
 export interface TargetOptions {
@@ -22,6 +22,8 @@ export interface NamespaceConfig {
   eui64?: string;
   /** Default: what the device says. */
   readOnly?: boolean;
+  /** Makes it a zoned namespace: cuts the device, with its filters, into zones, as `zonedDevice` does. */
+  zoned?: ZonedOptions;
 }
 
 export interface ListenConfig {

@@ -37,6 +37,7 @@ import { identityOf, type TargetConnection } from './target-connection.ts';
 import { TargetConnections } from './target-connections.ts';
 import { type TargetLimits, targetLimits } from './target-limits.ts';
 import type { TargetStats } from './target-stats.ts';
+import { failZoneOf, zonedOrNot, zonesOf } from './target-zones.ts';
 
 export type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 
@@ -166,7 +167,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         );
       }
       prepared = config.device;
-    } else prepared = await prepareDevice(stackFilters(config.device, config.filters ?? []));
+    } else prepared = await prepareDevice(zonedOrNot(stackFilters(config.device, config.filters ?? []), config.zoned));
     try {
       // What a reactor could not open is refused here, where somebody can read why.
       if (this.reactorCount > 0) await openDevice(prepared as PreparedDevice, { threads: this.reactorCount }).close();
@@ -183,6 +184,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         volatileWriteCache: prepared.volatileWriteCache,
         compareAndWrite: prepared.compareAndWrite ?? false,
         writeUncorrectable: isOpenDevice(prepared) ? prepared.marks != null : prepared.uncorrectable === true,
+        ...zonesOf(prepared),
       });
       if (!isOpenDevice(prepared)) this.#prepared.set(`${nqn}/${namespace.nsid}`, prepared);
       return namespace.nsid;
@@ -195,6 +197,19 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** The filters of a namespace, to look at and to change while it is in service. @throws NvbraidError ENOENT */
   filters(nqn: string, nsid: number): NamespaceFilters {
     return namespaceFilters(this.core, this.#prepared, nqn, nsid);
+  }
+
+  /**
+   * Makes a zone of a zoned namespace read only or offline, as if it had failed by itself; there is no way back. Hosts
+   * that asked for it are told.
+   * @param slba any block of the zone
+   * @throws NvbraidError ENOENT, EINVAL, EIO
+   */
+  async failZone(nqn: string, nsid: number, slba: number, to: 'read-only' | 'offline'): Promise<void> {
+    const namespace = this.core.subsystem(nqn)?.namespace(nsid);
+    if (namespace === undefined) throw new NvbraidError('ENOENT', `${nqn} has no namespace ${nsid}`);
+    const zslba = await failZoneOf(namespace, slba, to);
+    if (zslba !== null) this.core.subsystem(nqn)?.zoneChanged(nsid, zslba);
   }
 
   /** Takes a namespace out of service. Fulfilled when no thread uses its device any more. @throws NvbraidError ENOENT */
@@ -386,7 +401,12 @@ export class Target extends EventEmitter<TargetEventMap> {
       nqn,
       portId: entry.port.portId,
       counters: counters.words.buffer as SharedArrayBuffer,
-      host: { hostnqn: controller.hostnqn, hostid: controller.hostid, cntlid: controller.cntlid },
+      host: {
+        hostnqn: controller.hostnqn,
+        hostid: controller.hostid,
+        cntlid: controller.cntlid,
+        nvmOnly: controller.nvmOnly,
+      },
     };
     this.#threadOf.set(owner, thread);
     return owner;

@@ -19,6 +19,7 @@ export interface AsyncEvent {
   /** Log page that tells more; reading it without RAE lets the event out again. */
   readonly lid: number;
   readonly dw0: number;
+  readonly dw1?: number;
 }
 
 function notice(enable: number, info: number, lid: number): AsyncEvent {
@@ -78,7 +79,7 @@ export class AsyncEvents {
     if (this.#parked.length >= MAX_ASYNC_EVENT_REQUESTS) return Status.AsyncEventRequestLimitExceeded | DNR;
     const event = this.#pending.shift();
     if (event === undefined) this.#parked.push(request);
-    else request.complete(0, event.dw0);
+    else request.complete(0, event.dw0, event.dw1);
     return 0;
   }
 
@@ -88,17 +89,19 @@ export class AsyncEvents {
     this.#masked.add(event);
     const request = this.#parked.shift();
     if (request === undefined) this.#pending.push(event);
-    else request.complete(0, event.dw0);
+    else request.complete(0, event.dw0, event.dw1);
   }
 
   /** The log page was read without RAE: the host knows all that events about it could tell. */
   clear(lid: number): void {
-    for (const event of this.#masked) {
-      if (event.lid !== lid) continue;
-      this.#masked.delete(event);
-      const waiting = this.#pending.indexOf(event);
-      if (waiting >= 0) this.#pending.splice(waiting, 1);
-    }
+    for (const event of this.#masked) if (event.lid === lid) this.forget(event);
+  }
+
+  /** The host knows all that this event could tell. */
+  forget(event: AsyncEvent): void {
+    this.#masked.delete(event);
+    const waiting = this.#pending.indexOf(event);
+    if (waiting >= 0) this.#pending.splice(waiting, 1);
   }
 
   /** Ends the request with this command identifier; false when it is none. */

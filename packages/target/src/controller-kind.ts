@@ -21,11 +21,13 @@ export type Page = Uint8Array | number;
 export interface LogPage {
   /** What LID 00h says of parameters of this page. Default 0. */
   readonly lidsp?: number;
+  /** Tells about the one namespace that the command names, and events about the page are those of that namespace. */
+  readonly perNamespace?: boolean;
   page(controller: Controller, request: Request): Page;
   /** Called once the page, or a part of it, was returned. */
   returned?(controller: Controller, request: Request): void;
   /** Called once the page was read without RAE; events that it raises come out again. */
-  read?(controller: Controller): void;
+  read?(controller: Controller, nsid: number): void;
 }
 
 /** A feature whose value is one dword. */

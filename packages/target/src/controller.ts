@@ -1,5 +1,5 @@
 import { NEVER } from '@nvbraid/base';
-import { type ReservationNotification, Shst } from '@nvbraid/wire';
+import { Csi, type ReservationNotification, Shst } from '@nvbraid/wire';
 import { AsyncEvents, EVENTS } from './async-events.ts';
 import type { ControllerKind } from './controller-kind.ts';
 import { CONTROLLER_STATES, type ControllerEvent, type ControllerState } from './controller-states.ts';
@@ -10,12 +10,13 @@ import type { GoneReason } from './hooks.ts';
 import { DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY, OVERDUE_REPEAT_MS } from './limits.ts';
 import type { Namespace } from './namespace.ts';
 import type { Port } from './port.ts';
-import { ccFields, ccIsSupported, cstsValue } from './properties.ts';
+import { CSS_ALL, ccFields, ccIsSupported, cstsValue } from './properties.ts';
 import type { CommandQueue } from './request.ts';
 import { ReservationLog } from './reservations/reservation-log.ts';
 import type { Subsystem } from './subsystem.ts';
 import { VERSION } from './subsystem-identity.ts';
 import type { Target } from './target.ts';
+import { ZoneChanges } from './zone-changes.ts';
 
 /** Where a connection came in, as its socket tells: wildcard listen addresses are replaced by it in discovery logs. */
 export interface LocalAddress {
@@ -59,6 +60,7 @@ export class Controller {
   readonly reservationLog = new ReservationLog();
   /** Namespaces that changed since their log page was read: never more than the page holds. */
   readonly changedNamespaces = new Set<number>();
+  readonly zoneChanges = new ZoneChanges();
   /** When `tick` has to look at this controller. */
   deadlineMs = NEVER;
   #state: ControllerState = CONTROLLER_STATES.initial;
@@ -115,18 +117,27 @@ export class Controller {
 
   /** Namespaces that are active for this host, nsid ascending. */
   get namespaces(): Namespace[] {
-    return (this.subsystem?.namespaces ?? []).filter((namespace) => namespace.visibleTo(this.hostnqn));
+    return (this.subsystem?.namespaces ?? []).filter((namespace) => this.#sees(namespace));
   }
 
   /** Namespaces that this host may see, nsid ascending, those that are disabled included. */
   get allocated(): Namespace[] {
-    return (this.subsystem?.allocated ?? []).filter((namespace) => namespace.visibleTo(this.hostnqn));
+    return (this.subsystem?.allocated ?? []).filter((namespace) => this.#sees(namespace));
   }
 
   /** Null when it is not active for this host. */
   namespace(nsid: number): Namespace | null {
     const namespace = this.subsystem?.namespace(nsid);
-    return namespace?.enabled === true && namespace.visibleTo(this.hostnqn) ? namespace : null;
+    return namespace?.enabled === true && this.#sees(namespace) ? namespace : null;
+  }
+
+  /** The host asked for the NVM command set alone (CC.CSS 000b): namespaces of others are not there for it. */
+  get nvmOnly(): boolean {
+    return ccFields(this.#cc).css !== CSS_ALL;
+  }
+
+  #sees(namespace: Namespace): boolean {
+    return namespace.visibleTo(this.hostnqn) && (namespace.csi === Csi.Nvm || !this.nvmOnly);
   }
 
   // ---------------------------------------------------------------- properties
@@ -194,6 +205,7 @@ export class Controller {
     this.features.reset();
     this.subsystem?.writeCacheChanged();
     this.changedNamespaces.clear();
+    this.zoneChanges.clear();
     this.reservationLog.reset();
     this.#closeIoQueues();
     this.#finishDisable();
@@ -330,6 +342,10 @@ export class Controller {
   namespaceChanged(nsid: number): void {
     this.changedNamespaces.add(nsid);
     this.events.raise(EVENTS.namespaceAttribute);
+  }
+
+  zoneChanged(nsid: number, zslba: number): void {
+    this.zoneChanges.changed(nsid, zslba, this.events);
   }
 
   anaChanged(): void {

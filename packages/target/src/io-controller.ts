@@ -1,4 +1,4 @@
-import { AdminOpcode, AsyncEventBit, Cns, Lid } from '@nvbraid/wire';
+import { AdminOpcode, AsyncEventBit, Cns, Csi, Lid } from '@nvbraid/wire';
 import { crossControllerReset, crossControllerResets } from './admin/cross-controller-reset.ts';
 import { IO_FEATURES } from './admin/feature-table.ts';
 import { getFeatures, setFeatures } from './admin/features.ts';
@@ -6,14 +6,15 @@ import { getLogPage } from './admin/get-log-page.ts';
 import { identify } from './admin/identify.ts';
 import { identifyIoController } from './admin/identify-controller.ts';
 import {
+  byCommandSet,
   identifyActiveList,
   identifyControllerNvm,
+  identifyCsActiveList,
   identifyDescriptors,
   identifyIoCommandSets,
   identifyNamespace,
   identifyNamespaceIndependent,
   identifyNamespaceNvm,
-  nvmOnly,
 } from './admin/identify-namespace.ts';
 import {
   ana,
@@ -28,6 +29,7 @@ import {
   supportedPages,
 } from './admin/log-pages.ts';
 import { abort, asyncEventRequest, keepAlive } from './admin/queue-commands.ts';
+import { changedZoneList, identifyControllerZoned, identifyNamespaceZoned } from './admin/zoned.ts';
 import type { ControllerKind } from './controller-kind.ts';
 import { IO_EFFECTS } from './io/command-sets.ts';
 
@@ -52,9 +54,33 @@ export const IO_KIND: ControllerKind = {
     [Cns.Controller, identifyIoController],
     [Cns.ActiveNamespaceList, identifyActiveList],
     [Cns.NamespaceDescriptorList, identifyDescriptors],
-    [Cns.CsNamespace, nvmOnly(identifyNamespaceNvm)],
-    [Cns.CsController, nvmOnly(identifyControllerNvm)],
-    [Cns.CsActiveNamespaceList, nvmOnly(identifyActiveList)],
+    [
+      Cns.CsNamespace,
+      byCommandSet(
+        new Map([
+          [Csi.Nvm, identifyNamespaceNvm],
+          [Csi.Zoned, identifyNamespaceZoned],
+        ]),
+      ),
+    ],
+    [
+      Cns.CsController,
+      byCommandSet(
+        new Map([
+          [Csi.Nvm, identifyControllerNvm],
+          [Csi.Zoned, identifyControllerZoned],
+        ]),
+      ),
+    ],
+    [
+      Cns.CsActiveNamespaceList,
+      byCommandSet(
+        new Map([
+          [Csi.Nvm, identifyCsActiveList],
+          [Csi.Zoned, identifyCsActiveList],
+        ]),
+      ),
+    ],
     [Cns.IndependentNamespace, identifyNamespaceIndependent],
     [Cns.IoCommandSets, identifyIoCommandSets],
   ]),
@@ -71,8 +97,13 @@ export const IO_KIND: ControllerKind = {
     [Lid.NvmeMiEffects, managementEffects],
     [Lid.CrossControllerReset, crossControllerResets],
     [Lid.Reservation, reservationNotification],
+    [Lid.ChangedZoneList, changedZoneList],
   ]),
   ioEffects: IO_EFFECTS,
   asyncEvents:
-    SMART_WARNINGS | AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange | AsyncEventBit.CrossControllerReset,
+    SMART_WARNINGS |
+    AsyncEventBit.NamespaceAttribute |
+    AsyncEventBit.AnaChange |
+    AsyncEventBit.CrossControllerReset |
+    AsyncEventBit.ZoneDescriptor,
 };

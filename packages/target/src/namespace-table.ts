@@ -18,6 +18,7 @@ export interface NamespaceEntry {
   readonly pathStatus: number;
   /** Every write ends on stable storage. */
   readonly writeThrough: boolean;
+  readonly csi: number;
   /** The commands of its command set. */
   readonly commands: IoCommandRows;
   /** Null while nothing is reserved. */
@@ -66,6 +67,7 @@ export class NamespaceTable {
         readOnly: namespace.readOnly,
         pathStatus: namespace.pathStatus,
         writeThrough: namespace.writeThrough === true,
+        csi: namespace.csi ?? Csi.Nvm,
         commands: ioCommandRows(namespace.csi ?? Csi.Nvm),
         reservation: namespace.reservation === undefined ? null : new ReservationGate(namespace.reservation),
       });

@@ -1,4 +1,6 @@
 import { NvbraidError } from '@nvbraid/base';
+import type { ZoneGeometry } from '@nvbraid/blockdev';
+import { Csi } from '@nvbraid/wire';
 import { MAX_ANA_GROUPS, MAX_NAMESPACE_HOSTS, MAX_NAMESPACES } from './limits.ts';
 import { checkNqn } from './nqn.ts';
 import { NamespaceReservations, type ReservationOptions } from './reservations/namespace-reservations.ts';
@@ -22,6 +24,8 @@ export interface NamespaceOptions {
   readonly volatileWriteCache?: boolean;
   /** Its blocks can be marked uncorrectable. Default false. */
   readonly writeUncorrectable?: boolean;
+  /** How the device is cut into zones: makes it a zoned namespace. */
+  readonly zones?: ZoneGeometry;
   /** The device knows CompareAndWrite. Default false. */
   readonly compareAndWrite?: boolean;
   /** 1 … MAX_ANA_GROUPS, default 1. */
@@ -50,6 +54,7 @@ export class Namespace {
   readonly volatileWriteCache: boolean;
   readonly compareAndWrite: boolean;
   readonly writeUncorrectable: boolean;
+  readonly zones: ZoneGeometry | null;
   anaGroupId: number;
   enabled: boolean;
   hosts: ReadonlySet<string> | null;
@@ -80,6 +85,7 @@ export class Namespace {
     this.readOnly = options.readOnly ?? false;
     this.thin = options.thin ?? false;
     this.writeUncorrectable = options.writeUncorrectable ?? false;
+    this.zones = options.zones ?? null;
     this.compareAndWrite = options.compareAndWrite ?? false;
     this.volatileWriteCache = options.volatileWriteCache ?? false;
     this.anaGroupId = checkAnaGroupId(options.anaGroupId ?? 1);
@@ -87,6 +93,11 @@ export class Namespace {
     this.hosts = checkHosts(options.hosts ?? null);
     const { reservations = {} } = options;
     this.reservations = reservations === false ? null : new NamespaceReservations(this, reservations);
+  }
+
+  /** Its I/O command set. */
+  get csi(): number {
+    return this.zones === null ? Csi.Nvm : Csi.Zoned;
   }
 
   /** Writes are refused, for whichever reason. */

@@ -27,6 +27,9 @@ function cap(controller: Controller): bigint {
 
 const CRTO = Number(propertyValue(CrtoProperty, { crwmt: READY_TIMEOUT_UNITS }));
 
+/** CC.CSS: every I/O command set that the controller supports (Base 2.1, 3.1.4.5). */
+export const CSS_ALL = 6;
+
 export interface CcFields {
   readonly en: number;
   readonly css: number;
@@ -46,7 +49,7 @@ export function ccIsSupported(cc: CcFields, io: boolean): boolean {
   if (cc.mps !== 0 || cc.ams !== 0) return false;
   // A discovery controller has no I/O queues: entry sizes mean nothing to it, and any command set will do.
   if (!io) return true;
-  return (cc.css === 0 || cc.css === 6) && cc.iosqes === 6 && cc.iocqes === 4;
+  return (cc.css === 0 || cc.css === CSS_ALL) && cc.iosqes === 6 && cc.iocqes === 4;
 }
 
 export function cstsValue(rdy: boolean, cfs: boolean, shst: number): number {

@@ -1,4 +1,5 @@
 import { NvbraidError } from '@nvbraid/base';
+import { Csi } from '@nvbraid/wire';
 import { anaStatus } from './ana.ts';
 import type { Controller } from './controller.ts';
 import { ControllerTable } from './controller-table.ts';
@@ -224,6 +225,14 @@ export class Subsystem {
     return namespace;
   }
 
+  /** A zone has changed by itself: hosts that asked for it are told. @throws NvbraidError ENOENT */
+  zoneChanged(nsid: number, zslba: number): void {
+    this.#existing(nsid);
+    for (const controller of this.controllers.values()) {
+      if (controller.namespace(nsid) !== null) controller.zoneChanged(nsid, zslba);
+    }
+  }
+
   /** @throws NvbraidError ENOENT */
   removeNamespace(nsid: number): void {
     const namespace = this.#existing(nsid);
@@ -286,6 +295,9 @@ export class Subsystem {
     const namespace = this.#existing(nsid);
     checkBlockCount(blockCount, namespace.blockSize);
     if (namespace.blockCount === blockCount) return;
+    if (namespace.zones !== null) {
+      throw new NvbraidError('EINVAL', `namespace ${nsid} is zoned: its size is that of its zones`);
+    }
     namespace.blockCount = blockCount;
     this.#namespaceChanged(namespace);
   }
@@ -411,6 +423,7 @@ export class Subsystem {
       (namespace): NamespaceSnapshot => ({
         nsid: namespace.nsid,
         instance: namespace.instance,
+        ...(namespace.csi === Csi.Nvm ? {} : { csi: namespace.csi }),
         blockSize: namespace.blockSize,
         blockCount: namespace.blockCount,
         readOnly: namespace.writeProtected,

@@ -112,10 +112,10 @@ test('a subsystem may allow fewer queues', () => {
 test('event bits that the controller does not have are refused', () => {
   const rig = new Rig();
   const { queue } = rig.ready();
-  for (const bit of [6, 7, 9, 10, 12, 14, 16, 27, 31]) {
+  for (const bit of [6, 7, 9, 10, 12, 14, 16, 31]) {
     assert.equal(queue.setFeature(Fid.AsyncEventConfiguration, 2 ** bit).status, INVALID_FIELD, `bit ${bit}`);
   }
-  assert.equal(queue.setFeature(Fid.AsyncEventConfiguration, 0x93f).status, 0);
+  assert.equal(queue.setFeature(Fid.AsyncEventConfiguration, 0x800_093f).status, 0);
   const discovery = rig.ready({ data: { subnqn: DISCOVERY_NQN } });
   assert.equal(discovery.queue.setFeature(Fid.AsyncEventConfiguration, 0x100).status, INVALID_FIELD);
   assert.equal(discovery.queue.setFeature(Fid.AsyncEventConfiguration, 0x80000000).status, 0);

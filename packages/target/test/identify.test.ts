@@ -39,7 +39,7 @@ test('Identify Controller, byte by byte', () => {
   put(77, 8); // MDTS: 1 MiB
   put(78, 1, 0); // CNTLID
   put(80, 0x00, 0x01, 0x02, 0x00); // VER 2.1.0
-  put(92, 0x00, 0x09, 0x10, 0); // OAES: namespace attributes, ANA, Cross-Controller Reset
+  put(92, 0x00, 0x09, 0x10, 0x08); // OAES: namespace attributes, ANA, Cross-Controller Reset, zone descriptors
   put(96, 1, 0, 4); // CTRATT: 128-bit host identifier, without one no reservations
   put(111, 1); // I/O controller
   put(135, controller.ciu);
@@ -185,17 +185,19 @@ test('a default UUID depends on subsystem and nsid alone', () => {
   assert.notEqual(other.addNamespace({ device: null, blockSize: 512, blockCount: 1 }).uuid, uuid());
 });
 
-test('structures of command sets: the NVM command set and no other', () => {
+test('structures of command sets: those of the NVM and the zoned one, each for its namespaces', () => {
   const rig = new Rig();
   const { queue } = rig.ready();
   for (const cns of [Cns.CsNamespace, Cns.CsController, Cns.CsActiveNamespaceList]) {
     assert.equal(queue.identify(cns, { nsid: 1, csi: 0 }).status, 0);
-    for (const csi of [1, 2, 3, 0x30, 0xff]) {
+    for (const csi of [1, 3, 0x30, 0xff]) {
       assert.equal(queue.identify(cns, { nsid: 1, csi }).status, INVALID_FIELD, `CNS ${cns}, CSI ${csi}`);
     }
   }
+  // Namespace 1 is not zoned.
+  assert.equal(queue.identify(Cns.CsNamespace, { nsid: 1, csi: 2 }).status, INVALID_FIELD);
   const sets = queue.identify(Cns.IoCommandSets, { cntid: 0xffff });
-  assert.equal(hex(sets.reply!, 0, 16), `01${'00'.repeat(15)}`);
+  assert.equal(hex(sets.reply!, 0, 16), `05${'00'.repeat(15)}`);
   assert.equal(queue.identify(Cns.IoCommandSets, { cntid: 1 }).status, 0);
   assert.equal(queue.identify(Cns.IoCommandSets, { cntid: 99 }).status, INVALID_FIELD);
 });

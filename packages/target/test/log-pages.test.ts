@@ -19,7 +19,7 @@ import { type FakeQueue, NQN, Rig } from './fake-queue.ts';
 const DNR = 0x4000;
 const INVALID_FIELD = 0x02 | DNR;
 
-const PAGES = [0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x0c, 0x12, 0x13, 0x1e, 0x80];
+const PAGES = [0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x0c, 0x12, 0x13, 0x1e, 0x80, 0xbf];
 const DISCOVERY_PAGES = [0x00, 0x01, 0x05, 0x12, 0x13, 0x70];
 
 function hex(bytes: Uint8Array, from: number, to: number): string {
@@ -36,7 +36,9 @@ test('the supported pages are those that can be read', () => {
     const log = queue.getLog(Lid.SupportedLogPages, 1024).reply!;
     assert.deepEqual([...parseSupportedLogPages(log).keys()], pages);
     for (let lid = 0; lid < 256; lid++) {
-      const expected = (pages as readonly number[]).includes(lid) ? 0 : 0x109 | DNR;
+      // Of one namespace: it must be named.
+      const named = lid === Lid.ChangedZoneList ? 0x0b | DNR : 0;
+      const expected = (pages as readonly number[]).includes(lid) ? named : 0x109 | DNR;
       assert.equal(queue.getLog(lid, 16).status, expected, `log page ${lid}`);
     }
   }
@@ -71,7 +73,7 @@ test('any dword aligned part of a page can be read; beyond its end come zeroes',
 
 test('pages belong to the controller: a command names no namespace, or all', () => {
   const { queue } = new Rig().ready();
-  for (const lid of PAGES) {
+  for (const lid of PAGES.filter((page) => page !== Lid.ChangedZoneList)) {
     assert.equal(queue.getLog(lid, 16, { nsid: 0 }).status, 0);
     assert.equal(queue.getLog(lid, 16, { nsid: 1 }).status, INVALID_FIELD);
   }
@@ -162,15 +164,25 @@ test('the effects log says what is run, and the data plane agrees', () => {
       [0x19, 1, 0],
     ],
   );
+  const zoned = parseEffectsLog(queue.getLog(Lid.CommandsSupportedAndEffects, 4096, { csi: 2 }).reply!);
+  const added = [...zoned.io].filter(([opcode]) => !log.io.has(opcode));
+  assert.deepEqual(
+    added.map(([opcode, effects]) => [opcode, effects.lbcc, effects.csp]),
+    [
+      [0x79, 1, 0],
+      [0x7a, 0, 0],
+      [0x7d, 1, 0],
+    ],
+  );
   const table = new NamespaceTable(() => assert.fail('no device is opened'));
   const io = new IoCommands(table, new IoCounters());
   for (let opcode = 0; opcode < 0x7f; opcode++) {
     const request = { fabrics: false, opcode, sqeView: new DataView(new ArrayBuffer(64)), sqeBase: 0 };
     const unknown = io.admit(request as never) === (0x01 | DNR);
-    assert.equal(unknown, !log.io.has(opcode), `I/O opcode ${opcode}`);
+    assert.equal(unknown, !log.io.has(opcode) && !zoned.io.has(opcode), `I/O opcode ${opcode}`);
   }
-  const zoned = parseEffectsLog(queue.getLog(Lid.CommandsSupportedAndEffects, 4096, { csi: 2 }).reply!);
-  assert.deepEqual([zoned.admin.size, zoned.io.size], [9, 0], 'nothing of other command sets');
+  const others = parseEffectsLog(queue.getLog(Lid.CommandsSupportedAndEffects, 4096, { csi: 1 }).reply!);
+  assert.deepEqual([others.admin.size, others.io.size], [9, 0], 'nothing of other command sets');
 });
 
 test('changed namespaces are listed until the page is read without RAE', () => {

@@ -188,6 +188,10 @@ export class ZonedDevice implements BlockDevice {
 
   /** Called by the line: false when the zone is still taken. */
   #enter(io: Io, impatient: boolean): boolean {
+    if (io.revoked === true) {
+      this.#finish(io, IoResult.Failed);
+      return true;
+    }
     if (!this.zones.tryTake(this.#zoneOf(io), true, impatient)) return false;
     if (this.#taken(io)) this.#finish(io, io.result);
     return true;

@@ -77,7 +77,11 @@ export function identifyIoController(controller: Controller): Uint8Array {
     rab: 6,
     frmw: FRMW,
     cmic: Cmic.MultiPort | Cmic.MultiController | Cmic.Ana,
-    oaes: AsyncEventBit.NamespaceAttribute | AsyncEventBit.AnaChange | AsyncEventBit.CrossControllerReset,
+    oaes:
+      AsyncEventBit.NamespaceAttribute |
+      AsyncEventBit.AnaChange |
+      AsyncEventBit.CrossControllerReset |
+      AsyncEventBit.ZoneDescriptor,
     ciu: controller.ciu,
     cirn: controller.cirn,
     cntrltype: ControllerType.Io,

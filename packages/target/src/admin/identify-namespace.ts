@@ -1,5 +1,4 @@
 import {
-  Csi,
   DNR,
   IDENTIFY_SIZE,
   IdentifyControllerNvm,
@@ -57,7 +56,7 @@ export function identifyNamespace(controller: Controller, request: Request): Pag
   if (namespace === null) return zeroes();
   return IdentifyNamespace.toBytes({
     nsze: namespace.blockCount,
-    ncap: namespace.blockCount,
+    ncap: capacityOf(namespace),
     nuse: namespace.blockCount,
     nsfeat: namespace.thin ? Nsfeat.Thin : 0,
     nmic: Nmic.Shared,
@@ -87,18 +86,31 @@ export function identifyDescriptors(controller: Controller, request: Request): P
   if (namespace === null) return Status.InvalidNamespaceOrFormat | DNR;
   return namespaceDescriptors({
     uuid: namespace.uuid,
-    csi: Csi.Nvm,
+    csi: namespace.csi,
     ...(namespace.nguid === null ? {} : { nguid: namespace.nguid }),
     ...(namespace.eui64 === null ? {} : { eui64: namespace.eui64 }),
   });
 }
 
-/** Runs `page` for the one command set that there is. */
-export function nvmOnly(page: (controller: Controller, request: Request) => Page) {
-  return (controller: Controller, request: Request): Page =>
-    IdentifySqe.csi.get(request.sqeView, request.sqeBase) === Csi.Nvm
-      ? page(controller, request)
-      : Status.InvalidField | DNR;
+/** Runs the page of the command set that the command names. */
+export function byCommandSet(pages: ReadonlyMap<number, (controller: Controller, request: Request) => Page>) {
+  return (controller: Controller, request: Request): Page => {
+    const page = pages.get(IdentifySqe.csi.get(request.sqeView, request.sqeBase));
+    return page === undefined ? Status.InvalidField | DNR : page(controller, request);
+  };
+}
+
+/** CNS 07h: active namespaces of one command set. */
+export function identifyCsActiveList(controller: Controller, request: Request): Page {
+  const csi = IdentifySqe.csi.get(request.sqeView, request.sqeBase);
+  const nsids = namespacesAfter(controller, request);
+  if (typeof nsids === 'number') return nsids;
+  return namespaceList(nsids.filter((nsid) => controller.namespace(nsid)?.csi === csi));
+}
+
+/** Blocks that can be written: less than there are when zones are not used to their end. */
+function capacityOf({ zones, blockCount }: Namespace): number {
+  return zones === null ? blockCount : zones.zoneCount * zones.zoneCapacity;
 }
 
 /** CNS 05h with CSI 0: protection information and extended formats, of which there are none (NVM 1.1, 4.1.5.3). */
@@ -127,11 +139,11 @@ export function identifyNamespaceIndependent(controller: Controller, request: Re
   });
 }
 
-/** CNS 1Ch: one combination, the NVM command set alone. */
+/** CNS 1Ch: one combination, of all command sets. */
 export function identifyIoCommandSets(controller: Controller, request: Request): Page {
   const cntid = IdentifySqe.cntid.get(request.sqeView, request.sqeBase);
   if (cntid !== 0xffff && controller.subsystem?.controllers.get(cntid) === undefined) return Status.InvalidField | DNR;
   const page = zeroes();
-  IoCommandSetVector.emit(new DataView(page.buffer), 0, { nvm: 1 });
+  IoCommandSetVector.emit(new DataView(page.buffer), 0, { nvm: 1, zns: 1 });
   return page;
 }

@@ -1,6 +1,6 @@
 import { assert, type Slab } from '@nvbraid/base';
 import { IoOp, IoResult } from '@nvbraid/blockdev';
-import { DNR, Sqe, Status } from '@nvbraid/wire';
+import { Csi, DNR, Sqe, Status } from '@nvbraid/wire';
 import type { NamespaceEntry, NamespaceTable } from '../namespace-table.ts';
 import type { CommandSet, Request } from '../request.ts';
 import type { ForwardedCommand, ForwardedDone } from '../reservations/forwarded-command.ts';
@@ -25,6 +25,14 @@ const STATUS_OF_RESULT: readonly number[] = [
   Status.InternalError,
   Status.CompareFailure | DNR,
   Status.UnrecoveredReadError | DNR, // until the blocks are written
+  Status.ZonedBoundaryError | DNR,
+  Status.ZoneIsFull | DNR,
+  Status.ZoneIsReadOnly | DNR,
+  Status.ZoneIsOffline | DNR,
+  Status.ZoneInvalidWrite | DNR,
+  Status.TooManyActiveZones | DNR,
+  Status.TooManyOpenZones | DNR,
+  Status.InvalidZoneStateTransition | DNR,
 ];
 
 /** Whose commands a queue brings. Plain data. */
@@ -33,6 +41,8 @@ export interface IoHost {
   /** UUID text; empty when it is nil. */
   readonly hostid: string;
   readonly cntlid: number;
+  /** The controller was enabled for the NVM command set alone: other namespaces are not there. Default false. */
+  readonly nvmOnly?: boolean;
 }
 
 export interface IoCommandsOptions {
@@ -55,6 +65,7 @@ export class IoCommands implements CommandSet {
   readonly pieces: Pieces;
   /** For reservations; empty where nobody needs to know. */
   readonly #hostid: string;
+  readonly #nvmOnly: boolean;
   /** The queue is gone: what its commands would still do might come after the host has done it by another way. */
   fenced = false;
   readonly #tasks: IoTask[] = [];
@@ -65,6 +76,7 @@ export class IoCommands implements CommandSet {
     this.options = options;
     this.pieces = options.pieces ?? new Pieces();
     this.#hostid = options.host?.hostid ?? '';
+    this.#nvmOnly = options.host?.nvmOnly ?? false;
   }
 
   /** Nothing is given to a device any more: what is under way ends before its next step. */
@@ -139,6 +151,7 @@ export class IoCommands implements CommandSet {
 
   #check(row: IoCommand | undefined, entry: NamespaceEntry, request: Request): number {
     if (row === undefined) return Status.InvalidOpcode | DNR;
+    if (this.#nvmOnly && entry.csi !== Csi.Nvm) return Status.InvalidNamespaceOrFormat | DNR;
     if (entry.pathStatus !== 0) return entry.pathStatus;
     if (this.conflicts(entry, row.access)) return Status.ReservationConflict | DNR;
     if (entry.readOnly && row.access === Access.Write) return Status.NamespaceIsWriteProtected | DNR;
@@ -169,6 +182,7 @@ export class IoCommands implements CommandSet {
     task.at = 0;
     task.total = 0;
     task.dw0 = 0;
+    task.dw1 = 0;
     return task;
   }
 
@@ -298,7 +312,7 @@ export class IoCommands implements CommandSet {
       if (task.steps?.failed !== undefined) status = task.steps.failed(this, task, status);
     } else this.#count(task);
     if (task.steps !== null) this.#clean(task);
-    request.complete(status, task.dw0);
+    request.complete(status, task.dw0, task.dw1);
     if (task.ended !== null) this.#tellEnded(task);
   }
 
@@ -319,11 +333,10 @@ export class IoCommands implements CommandSet {
 
   #count(task: IoTask): void {
     const { counters } = this;
-    if (task.steps !== null) counters[Counter.otherCommands]!++;
-    else if (task.op === IoOp.Write) {
+    if (task.op === IoOp.ZoneAppend || (task.steps === null && task.op === IoOp.Write)) {
       counters[Counter.writeCommands]!++;
       counters[Counter.writtenBytes]! += task.length;
-    } else if (task.op === IoOp.Read) {
+    } else if (task.steps === null && task.op === IoOp.Read) {
       counters[Counter.readCommands]!++;
       counters[Counter.readBytes]! += task.length;
     } else counters[Counter.otherCommands]!++;

@@ -33,8 +33,9 @@ export class IoTask implements Io {
   first: Request | null = null;
   /** The operation writes blocks that are marked uncorrectable: the marks go before it is answered. */
   clears = false;
-  /** Dword 0 of the completion. */
+  /** Dwords 0 and 1 of the completion. */
   dw0 = 0;
+  dw1 = 0;
   /** Who waits for the end of the command; null, as almost always, when nobody does. */
   ended: (() => void)[] | null = null;
   /** Namespaces of a broadcast Flush that are still to be flushed. */
