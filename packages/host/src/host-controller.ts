@@ -186,6 +186,23 @@ export class HostController implements HostQueueOwner {
     else refuse(request);
   }
 
+  /**
+   * Submits the two commands of a fused operation, one right behind the other on one queue. False when the queues are too
+   * short to hold both at once: nothing has been submitted then.
+   */
+  submitFused(first: HostRequest, second: HostRequest): boolean {
+    if (this.state !== 'live' || this.ioQueues.length === 0) {
+      refuse(first);
+      refuse(second);
+      return true;
+    }
+    const queue = this.#leastBusy();
+    if (queue.queueSize < 3) return false; // one entry always stays free
+    queue.submit(first);
+    queue.submit(second);
+    return true;
+  }
+
   /** Ends a submitted request, and asks the controller to abort it if it is on the wire. */
   abort(request: HostRequest): void {
     const queue = request.queue!;

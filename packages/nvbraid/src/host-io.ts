@@ -1,6 +1,6 @@
 import { type Memory, NvbraidError } from '@nvbraid/base';
 import { type HostController, type HostRequest, isTransient, NO_MEMORY, RequestState } from '@nvbraid/host';
-import { DNR, Status } from '@nvbraid/wire';
+import { DNR, Sqe, Status } from '@nvbraid/wire';
 import { LatencyHistogram } from './host-latency.ts';
 import { BLOCKS_MAX, POOLED_OPERATIONS } from './host-limits.ts';
 import { IoCommand, type IoNamespace, Operation, type OperationKind } from './host-operation.ts';
@@ -62,7 +62,7 @@ export class HostIo {
 
   /** Moves data: as many commands as the controller's transfer limit makes of it. */
   transfer(
-    kind: 'Read' | 'Write',
+    kind: 'Read' | 'Write' | 'Compare',
     namespace: IoNamespace,
     blockSize: number,
     slba: number,
@@ -87,7 +87,10 @@ export class HostIo {
     return this.#began(operation, promise);
   }
 
-  /** Commands for a range of blocks that move no data; a range of 0 blocks is one command. */
+  /**
+   * Commands for a range of blocks that move no data; a range of 0 blocks is one command.
+   * @param most blocks of one command
+   */
   range(
     kind: OperationKind,
     namespace: IoNamespace,
@@ -95,12 +98,13 @@ export class HostIo {
     blocks: number,
     prepare: Prepare,
     signal: AbortSignal | undefined,
+    most = BLOCKS_MAX,
   ): Promise<void> {
     const operation = this.#begin(kind, namespace, slba, 0, signal);
     const promise = this.#promise(operation);
     let done = 0;
     do {
-      const count = Math.min(BLOCKS_MAX, blocks - done);
+      const count = Math.min(most, blocks - done);
       const command = this.#add(operation, slba < 0 ? -1 : slba + done);
       prepare(command, namespace.nsid, command.slba, count);
       this.#submit(command);
@@ -127,6 +131,36 @@ export class HostIo {
     return this.#began(operation, promise);
   }
 
+  /**
+   * A fused Compare and Write: two commands, one behind the other on one queue. They are sent again together, and only
+   * when the controller has said of both that they did not run: whether a pair has run that was lost with its connection
+   * cannot be known, and a second one would meet the data of the first.
+   */
+  fused(
+    namespace: IoNamespace,
+    slba: number,
+    expected: Memory,
+    expectedOffset: number,
+    memory: Memory,
+    offset: number,
+    length: number,
+    prepare: readonly [Prepare, Prepare],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const operation = this.#begin('Compare and Write', namespace, slba, length, signal);
+    const promise = this.#promise(operation);
+    const first = this.#add(operation, slba);
+    const second = this.#add(operation, slba);
+    prepare[0](first, namespace.nsid, slba, 0);
+    prepare[1](second, namespace.nsid, slba, 0);
+    first.sends(expected, expectedOffset, length);
+    second.sends(memory, offset, length);
+    first.partner = second;
+    second.partner = first;
+    this.#submit(first);
+    return this.#began(operation, promise);
+  }
+
   /** The controller is live: what was held back goes out. */
   resume(): void {
     const commands = [...this.#parked];
@@ -138,7 +172,7 @@ export class HostIo {
   stop(): void {
     const commands = [...this.#parked];
     this.#parked.clear();
-    for (const command of commands) this.#ended(command, Status.HostPathingError);
+    for (const command of commands) this.#endedAll(command, Status.HostPathingError);
   }
 
   /** `namespace.gone` has been set: its commands that a queue has end now. Those held back end when they would go out. */
@@ -220,7 +254,8 @@ export class HostIo {
   #count(operation: Operation): void {
     const { counters } = this;
     if (operation.kind === 'Read') counters.readBytes += operation.bytes;
-    else if (operation.kind === 'Write') counters.writtenBytes += operation.bytes;
+    else if (operation.kind === 'Write' || operation.kind === 'Compare and Write')
+      counters.writtenBytes += operation.bytes;
     this.latency.record(systemClock.nowMs() - operation.startMs);
   }
 
@@ -231,7 +266,7 @@ export class HostIo {
     // Each `done` may end the operation and empty the list: go through a copy.
     for (const command of operation.commands.slice()) {
       if (command.operation !== operation) continue;
-      if (this.#parked.delete(command)) this.#ended(command, Status.CommandAbortedByHost);
+      if (this.#parked.delete(command)) this.#endedAll(command, Status.CommandAbortedByHost);
       else if (command.state !== RequestState.Idle) this.#core.abort(command);
     }
   }
@@ -247,6 +282,8 @@ export class HostIo {
     command.operation = operation;
     command.slba = slba;
     command.retries = 0;
+    command.partner = null;
+    command.answered = false;
     operation.commands.push(command);
     operation.pending++;
     return command;
@@ -255,17 +292,20 @@ export class HostIo {
   #submit(command: IoCommand): void {
     const state = this.#core.state;
     const { kind, namespace } = command.operation!;
-    if (namespace.gone !== null) return this.#ended(command, Status.InvalidNamespaceOrFormat | DNR);
+    if (namespace.gone !== null) return this.#endedAll(command, Status.InvalidNamespaceOrFormat | DNR);
     if (state === 'connecting' || state === 'resetting') return void this.#parked.add(command);
     if (kind === 'Read') this.counters.readCommands++;
     else if (kind === 'Write') this.counters.writeCommands++;
     else this.counters.otherCommands++;
-    this.#core.submitIo(command);
+    const { partner } = command;
+    if (partner === null) this.#core.submitIo(command);
+    else if (!this.#core.submitFused(command, partner)) this.#endedAll(command, Status.InvalidQueueSize | DNR);
   }
 
   readonly #done = (request: unknown): void => {
     const command = request as IoCommand;
     const { status } = command;
+    if (command.partner !== null) return this.#halfDone(command, command.partner);
     if (status !== 0 && this.#mayRetry(command)) {
       command.retries++;
       this.counters.retries++;
@@ -275,12 +315,42 @@ export class HostIo {
     this.#ended(command, status);
   };
 
+  /** Half of a fused operation has ended. */
+  #halfDone(command: IoCommand, partner: IoCommand): void {
+    command.answered = true;
+    if (!partner.answered) return;
+    const [first, second] = Sqe.fuse.get(command.sqe.view, 0) === 1 ? [command, partner] : [partner, command];
+    // The half that failed by itself says why.
+    const cause = (first.status & 0x7ff) === Status.FailedFusedCommand ? second : first;
+    const answer = cause.status & 0x7ff;
+    const lost = answer === Status.HostPathingError || answer === Status.CommandAbortedByHost;
+    if (cause.status !== 0 && !lost && this.#mayRetry(cause)) {
+      first.retries++;
+      second.retries++;
+      first.answered = false;
+      second.answered = false;
+      this.counters.retries++;
+      this.#submit(first);
+      return;
+    }
+    const other = cause === first ? second : first;
+    this.#ended(cause, cause.status);
+    this.#ended(other, other.status);
+  }
+
   #mayRetry(command: IoCommand): boolean {
     const { status } = command;
     if (command.operation!.settled || command.retries >= this.maxRetries) return false;
     if ((status & DNR) !== 0 || !isTransient(status)) return false;
     const state = this.#core.state;
     return state === 'live' || state === 'connecting' || state === 'resetting';
+  }
+
+  /** A command ends that no queue has, and with it the other half of a fused operation. */
+  #endedAll(command: IoCommand, status: number): void {
+    const { partner } = command;
+    this.#ended(command, status);
+    if (partner !== null) this.#ended(partner, status);
   }
 
   #ended(command: IoCommand, status: number): void {
@@ -291,6 +361,7 @@ export class HostIo {
     }
     command.memory = NO_MEMORY;
     command.queue = null;
+    command.partner = null;
     this.#oneLess(operation);
   }
 }

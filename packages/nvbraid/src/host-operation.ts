@@ -12,7 +12,17 @@ export interface IoNamespace {
 const NOWHERE: IoNamespace = { nsid: 0, gone: null };
 
 /** What the caller asked for, for messages and counters. */
-export type OperationKind = 'Read' | 'Write' | 'Flush' | 'Write Zeroes' | 'Dataset Management';
+export type OperationKind =
+  | 'Read'
+  | 'Write'
+  | 'Flush'
+  | 'Compare'
+  | 'Compare and Write'
+  | 'Write Zeroes'
+  | 'Write Uncorrectable'
+  | 'Dataset Management'
+  | 'Verify'
+  | 'Copy';
 
 /**
  * One call of a namespace method: a promise and the commands that serve it. The objects are used again; only the promise
@@ -62,6 +72,9 @@ export class IoCommand extends HostRequest {
   operation: Operation | null = null;
   slba = 0;
   retries = 0;
+  /** The other half of a fused operation, and whether this one has been answered. */
+  partner: IoCommand | null = null;
+  answered = false;
 }
 
 function nothing(): void {}

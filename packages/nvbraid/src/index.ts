@@ -6,6 +6,7 @@ export {
   NvmeError,
 } from '@nvbraid/host';
 export * from './connect.ts';
+export type { BlockRange } from './copy-commands.ts';
 export * from './discover.ts';
 export * from './faults/namespace-filters.ts';
 export * from './faults/target-faults.ts';
