@@ -107,11 +107,11 @@ export function parseRange(input: string): { first: number; last: number } | nul
   return Number.isSafeInteger(last) && first <= last ? { first, last } : null;
 }
 
-const TIME_UNITS: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1000, m: 60_000, '': 1 };
+const TIME_UNITS: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1000, m: 60_000, h: 3_600_000, '': 1 };
 
-/** `250us`, `5ms`, `1.5s`, `2m` in milliseconds; a number alone is milliseconds. Null when it is no time. */
+/** `250us`, `5ms`, `1.5s`, `2m`, `1h` in milliseconds; a number alone is milliseconds. Null when it is no time. */
 export function parseMs(input: string): number | null {
-  const match = /^(\d*\.?\d+)(us|ms|s|m|)$/.exec(input);
+  const match = /^(\d*\.?\d+)(us|ms|s|m|h|)$/.exec(input);
   return match === null ? null : Number(match[1]) * TIME_UNITS[match[2]!]!;
 }
 

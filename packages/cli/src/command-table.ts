@@ -5,6 +5,13 @@ import { connect } from './commands/connect.ts';
 import { demo } from './commands/demo.ts';
 import { disconnect } from './commands/disconnect.ts';
 import { discover } from './commands/discover.ts';
+import { faultAdd } from './commands/fault-add.ts';
+import { faultClear } from './commands/fault-clear.ts';
+import { faultList } from './commands/fault-list.ts';
+import { faultRemove } from './commands/fault-remove.ts';
+import { filterList } from './commands/filter-list.ts';
+import { filterRun } from './commands/filter-run.ts';
+import { filterSet } from './commands/filter-set.ts';
 import { idCtrl } from './commands/id-ctrl.ts';
 import { idNs } from './commands/id-ns.ts';
 import { list } from './commands/list.ts';
@@ -17,6 +24,10 @@ export const COMMAND_GROUPS: readonly { readonly title: string; readonly command
   { title: 'Target', commands: [serve, demo] },
   { title: 'Host', commands: [discover, connect, disconnect, list] },
   { title: 'Controller and namespace', commands: [idCtrl, idNs, read, write] },
+  {
+    title: 'Filters and faults of a running target',
+    commands: [filterList, filterSet, filterRun, faultAdd, faultRemove, faultList, faultClear],
+  },
   { title: 'Tools', commands: [bench, completion] },
 ];
 

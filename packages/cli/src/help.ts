@@ -14,7 +14,7 @@ export function overview(): string {
   ];
   for (const { title, commands } of COMMAND_GROUPS) {
     lines.push('', `${title}:`);
-    for (const command of commands) lines.push(`  ${command.name.padEnd(12)}${command.summary}`);
+    for (const command of commands) lines.push(`  ${command.name.padEnd(14)}${command.summary}`);
   }
   lines.push(
     '',

@@ -66,10 +66,10 @@ async function givenAddress(given: SessionGiven, signal: AbortSignal | undefined
  * The socket of the process that is meant when none is named: the only `connect`, or where there is none the only `serve`.
  * @param role looks for this one alone
  */
-export async function onlyProcess(role?: 'connect'): Promise<string> {
+export async function onlyProcess(role?: 'connect' | 'serve'): Promise<string> {
   const running = await runningProcesses();
-  const connects = running.filter((process) => process.role === 'connect');
-  const candidates = role === 'connect' || connects.length > 0 ? connects : running;
+  const wanted = running.filter((process) => process.role === (role ?? 'connect'));
+  const candidates = role !== undefined || wanted.length > 0 ? wanted : running;
   if (candidates.length === 1) return candidates[0]!.socket;
   if (candidates.length === 0) {
     if (role !== undefined) throw new NvbraidError('ENOENT', `no nvbraid ${role} is running here`);
@@ -79,7 +79,7 @@ export async function onlyProcess(role?: 'connect'): Promise<string> {
     );
   }
   const list = candidates.map((process) => process.socket).join(', ');
-  const what = connects.length > 0 ? 'nvbraid connect' : 'nvbraid serve';
+  const what = `nvbraid ${candidates[0]!.role}`;
   throw new NvbraidError('EINVAL', `${what} is running ${candidates.length} times; choose one with --socket: ${list}`);
 }
 

@@ -1,6 +1,7 @@
 import { ControlServer, ownSocketPath } from '@nvbraid/manage';
 import type { TargetPort, TargetStats } from 'nvbraid';
 import { nvmeConnectLine } from './association.ts';
+import { faultMethods } from './fault-methods.ts';
 import { describePort, reachableAddresses } from './listening.ts';
 import { type Served, serveStatus } from './serve-status.ts';
 import { formatCount, formatDuration, formatSize, plural } from './size.ts';
@@ -30,7 +31,7 @@ export class ServeRun {
     const { target } = this.#served;
     const server = await ControlServer.listen({
       path: socket ?? ownSocketPath('serve'),
-      methods: { status: () => serveStatus(this.#served, this.#startedMs) },
+      methods: { status: () => serveStatus(this.#served, this.#startedMs), ...faultMethods(target) },
     });
     try {
       target.on('log', (message) => this.#log(message));

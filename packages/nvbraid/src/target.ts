@@ -157,7 +157,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
     let prepared: PreparedDevice | BlockDevice;
     if (isOpenDevice(config.device)) {
-      if (config.filters !== undefined) {
+      if ((config.filters ?? []).length > 0) {
         throw new NvbraidError('EINVAL', 'filters stand on a device spec, not on a device that is open');
       }
       if (this.reactorCount > 0) {

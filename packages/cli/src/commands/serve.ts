@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { accessSync, constants } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
+import { type FilterConfig, parseFilter } from '@nvbraid/blockdev';
 import { createTarget, NvbraidError, type Target, type TargetPort } from 'nvbraid';
 import { command } from '../command.ts';
 import { type ChosenDevice, chooseFile, chooseMemory, DEFAULT_SIZE } from '../device-choice.ts';
@@ -51,6 +52,11 @@ export const serve = command({
       max: REACTORS_MAX,
       help: 'Threads that run I/O queues; 0 runs them on the main thread (default: 1, with -t net 0)',
     },
+    filter: {
+      type: 'list',
+      value: 'FILTER',
+      help: 'Filter on each namespace, e.g. delay,read=5ms; the first is nearest to the host; see filter-set',
+    },
     'allow-host': { type: 'list', value: 'NQN', help: 'Host that may connect; without this option any host may' },
     serial: { type: 'text', value: 'TEXT', help: 'Serial number, at most 20 characters (default: made of the NQN)' },
     'no-discovery': { type: 'flag', help: 'Do not listen on port 8009' },
@@ -63,11 +69,13 @@ export const serve = command({
     { line: 'nvbraid serve new.img --size 10GiB -a 0.0.0.0', help: 'a new image of 10 GiB, for other machines' },
     { line: 'nvbraid serve --memory --size 4GiB --reactors 2', help: 'memory, with two threads' },
     { line: 'nvbraid serve /dev/sdb --read-only', help: 'a whole disk, read-only' },
+    { line: 'nvbraid serve --filter stats --filter "delay,read=p50=1ms p99=50ms"', help: 'a slow disk, and how slow' },
   ],
   async run({ options, operands, terminal }) {
     if (options.memory && operands.length > 0) throw new UsageError('--memory and FILE exclude each other');
     if (options.memory && options['read-only']) throw new UsageError('--memory and --read-only exclude each other');
     checkBlockSize(options['block-size']);
+    const filters = options.filter.map(filterOf);
     const reactors = options.reactors ?? (options.transport === 'tcp' ? 1 : 0);
     if (reactors > 0 && options.transport !== 'tcp') {
       throw new UsageError(`-t ${options.transport} works with --reactors 0 only`);
@@ -93,7 +101,7 @@ export const serve = command({
       });
       const io = await listenForIo(target, options);
       for (const device of devices) {
-        await addNamespace(target, nqn, device, options['read-only']);
+        await addNamespace(target, nqn, device, options['read-only'], filters);
         await kept.add(device);
       }
       target.link(io.portid, nqn);
@@ -118,16 +126,27 @@ function checkBlockSize(blockSize: number | undefined): void {
   throw new UsageError(`--block-size: ${blockSize} is not a power of two`);
 }
 
+function filterOf(text: string): FilterConfig {
+  try {
+    return parseFilter(text);
+  } catch (error) {
+    if (error instanceof NvbraidError && error.code === 'EINVAL') throw new UsageError(`--filter: ${error.message}`);
+    throw error;
+  }
+}
+
 /** Puts a device into service. @throws NvbraidError with a way out where there is one */
 export async function addNamespace(
   target: Target,
   nqn: string,
   device: ChosenDevice,
   readOnly: boolean,
+  filters: readonly FilterConfig[] = [],
 ): Promise<number> {
   try {
     return await target.addNamespace(nqn, {
       device: device.spec,
+      filters,
       // What is in memory is new each time: hosts must not take it for what was there before.
       ...(device.name === 'memory' ? { uuid: randomUUID() } : {}),
     });
