@@ -62,6 +62,10 @@ describe('nvbraid connect', { concurrency: false }, () => {
   test('id-ctrl, id-ns, read and write go through it', async () => {
     const before = target.stats().connections;
     assert.equal(JSON.parse(await ok('id-ctrl', '-o', 'json')).subnqn, NQN);
+    const fields = await ok('id-ctrl');
+    for (const line of [/^cqt +: 5100$/m, /^ciu +: 0x[0-9a-f]+$/m, /^cirn +: 0x[0-9a-f]+$/m, /^ccrl +: 4$/m]) {
+      assert.match(fields, line, 'what a host needs for failover');
+    }
     assert.equal(JSON.parse(await ok('id-ns', '-o', 'json')).nsze, 1024);
     const data = randomBytes(1280 * 1024);
     writeFileSync(sandbox.file('in.bin'), data);

@@ -6,6 +6,7 @@ import {
   CONNECT_DATA_SIZE,
   ConnectData,
   ConnectSqe,
+  CrossControllerResetSqe,
   FabricsType,
   FeaturesSqe,
   GetLogPageSqe,
@@ -89,6 +90,20 @@ export function setFeaturesRequest(fid: number, dw11: number): HostRequest {
 export function abortRequest(qid: number, cid: number): HostRequest {
   const request = new HostRequest();
   AbortSqe.emit(request.sqe.view, 0, { opc: AdminOpcode.Abort, sqid: qid, abortCid: cid });
+  return request;
+}
+
+/** One life of a controller, as Identify Controller tells it (Base 2.3): what a Cross-Controller Reset names. */
+export interface ControllerInstance {
+  readonly cntlid: number;
+  readonly ciu: number;
+  readonly cirn: bigint;
+}
+
+/** Asks a controller to end another one of its subsystem; dword 0 of the completion: `CrossControllerResetResult`. */
+export function crossControllerResetRequest({ cntlid, ciu, cirn }: ControllerInstance): HostRequest {
+  const request = new HostRequest();
+  CrossControllerResetSqe.emit(request.sqe.view, 0, { opc: AdminOpcode.CrossControllerReset, icid: cntlid, ciu, cirn });
   return request;
 }
 

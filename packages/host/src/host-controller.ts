@@ -526,7 +526,11 @@ export class HostController implements HostQueueOwner {
 }
 
 /** Events that this host understands (OAES and the feature have the same bits). */
-const IO_EVENTS = AsyncEventBit.NamespaceAttribute | AsyncEventBit.FirmwareActivation | AsyncEventBit.AnaChange;
+const IO_EVENTS =
+  AsyncEventBit.NamespaceAttribute |
+  AsyncEventBit.FirmwareActivation |
+  AsyncEventBit.AnaChange |
+  AsyncEventBit.CrossControllerReset;
 const DISCOVERY_EVENTS = AsyncEventBit.DiscoveryLog;
 
 function maxTransferBytes(mdts: number, mpsmin: number): number {

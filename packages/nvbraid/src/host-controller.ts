@@ -3,6 +3,8 @@ import { Memory, NvbraidError } from '@nvbraid/base';
 import {
   type AsyncEvent,
   HostController as ControllerCore,
+  type ControllerInstance,
+  crossControllerResetRequest,
   type HostControllerOptions,
   type HostControllerState,
   HostRequest,
@@ -14,8 +16,12 @@ import {
 import {
   AdminOpcode,
   type AnaLog,
+  CCR_LSP_RMC,
+  type CrossControllerResetEntry,
   GetLogPageSqe,
   type IdentifyController,
+  Lid,
+  parseCrossControllerResetLog,
   Sqe,
   statusName,
   statusParts,
@@ -25,6 +31,9 @@ import type { LatencySummary } from './host-latency.ts';
 import { LOG_PAGE_CHUNK_BYTES } from './host-limits.ts';
 import { HostNamespace, type IoOptions } from './host-namespace.ts';
 import type { HostRuntime } from './host-runtime.ts';
+
+/** All that a Cross-Controller Reset log can be. */
+const CCR_LOG_BYTES = 4096;
 
 /** A command for the admin queue, as nvme-cli's admin-passthru takes it. */
 export interface AdminCommand extends IoOptions {
@@ -237,6 +246,40 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
     const request = identifyRequest(cns, nsid);
     await this.#mustRun(request, `Identify ${cns.toString(16).padStart(2, '0')}h (nsid ${nsid})`, options.signal);
     return request.memory.bytes;
+  }
+
+  /** Which life of which controller this is: what another controller of the subsystem is told to end. */
+  get instance(): ControllerInstance {
+    const { ciu, cirn } = this.identify;
+    return { cntlid: this.cntlid, ciu, cirn };
+  }
+
+  /**
+   * Has this controller end another one of its subsystem that the host does not reach any more (Base 2.3, 5.4.3).
+   * @returns true when none of its commands can change a block any more; false when that is still to come: event F4h
+   * will tell, and `crossControllerResets` what became of it
+   * @throws NvmeError
+   */
+  async crossControllerReset(instance: ControllerInstance, options: IoOptions = {}): Promise<boolean> {
+    const request = crossControllerResetRequest(instance);
+    await this.#mustRun(request, `Cross-Controller Reset of controller ${instance.cntlid}`, options.signal);
+    return (request.dw0 & 1) === 1;
+  }
+
+  /**
+   * The resets that this controller did not end at once.
+   * @param forget those that are over are left out the next time
+   * @throws NvmeError, NvbraidError EPROTO
+   */
+  async crossControllerResets(forget = false, options: IoOptions = {}): Promise<CrossControllerResetEntry[]> {
+    const lsp = forget ? CCR_LSP_RMC : 0;
+    const page = await this.getLogPage(Lid.CrossControllerReset, CCR_LOG_BYTES, { lsp }, options);
+    const log = parseCrossControllerResetLog(page);
+    if (log.ok) return log.value;
+    throw new NvbraidError(
+      'EPROTO',
+      `the Cross-Controller Reset log of ${this.subsysnqn} cannot be read: ${log.reason}`,
+    );
   }
 
   /** Ends what is under way, tells the controller that the host goes, and closes. Can be called again. */
