@@ -1,5 +1,6 @@
 export * from './block-device.ts';
 export * from './devices.ts';
+export * from './file/file-lock.ts';
 export { type FileDeviceOptions, type FileDeviceSpec, fileDevice } from './file/file-spec.ts';
 export * from './file/replace-file.ts';
 export * from './file/state-path.ts';

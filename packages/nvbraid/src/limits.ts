@@ -37,3 +37,20 @@ export const CLOSE_DEADLINE_MS = 5_000;
 export const GOODBYE_MS = 1_000;
 /** A reactor that fails within this time of its start is started again only after it, in ms. */
 export const REACTOR_RESTART_MS = 1_000;
+/** Entries of one registry of processes, those of dead ones included. */
+export const MAX_REGISTRY_ENTRIES = 256;
+/** Bytes of one entry: an NQN and some numbers. */
+export const MAX_REGISTRY_ENTRY_BYTES = 4096;
+/** Registering takes a millisecond: one that takes so long is stopped, in ms. And between two looks. */
+export const REGISTRY_LOCK_MS = 5_000;
+export const REGISTRY_RETRY_MS = 20;
+/** Longest line between processes, in bytes; the names in it have 223 at most. */
+export const MAX_PEER_LINE_BYTES = 4096;
+/** Processes that ask at the same time; more are sent away and come again. */
+export const MAX_PEER_CONNECTIONS = 64;
+/** A process that connects must have said what it wants after this long, in ms. */
+export const PEER_LINE_MS = 5_000;
+/** Between two attempts to reach a process, or to take its lock, in ms. */
+export const PEER_RETRY_MS = 100;
+/** A process that does not answer is told of after this long, in ms. */
+export const PEER_SILENCE_MS = 5_000;

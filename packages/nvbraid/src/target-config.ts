@@ -8,6 +8,8 @@ export interface TargetOptions {
   poolBytes?: number;
   /** What peers may make the target hold, and for how long. */
   limits?: Partial<TargetLimits>;
+  /** Where what namespaces on block devices keep beside their blocks is put; beside files it lies in FILE.nvbraid. */
+  stateDirectory?: string;
 }
 
 export interface NamespaceConfig {

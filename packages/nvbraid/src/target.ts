@@ -31,6 +31,7 @@ import { GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limi
 import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
+import { SharedFiles } from './shared-files.ts';
 import { systemClock } from './system-clock.ts';
 import type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 import { identityOf, type TargetConnection } from './target-connection.ts';
@@ -73,6 +74,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   readonly #listeners = new Map<number, Listener>();
   readonly #connections: TargetConnections;
   readonly #prepared = new Map<string, PreparedDevice>();
+  readonly #sharedFiles: SharedFiles;
   /** Associations by number, for what reactors report. */
   readonly #associations = new Map<number, Controller>();
   readonly #associationOf = new WeakMap<Controller, number>();
@@ -94,6 +96,8 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.#poolBytes = options.poolBytes ?? POOL_BYTES;
     this.limits = targetLimits(options.limits ?? {}, this.#poolBytes);
     this.#limitLog = new LimitLog(systemClock, (message) => this.emit('log', message));
+    const log = (message: string): boolean => this.emit('log', message);
+    this.#sharedFiles = new SharedFiles({ stateDirectory: options.stateDirectory ?? null, log });
     this.core = new TargetCore(systemClock, this.#hooks(), this.limits);
     this.faults = new TargetFaults(this.core, (faults) => {
       this.#plane.faults.update(faults);
@@ -171,6 +175,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     try {
       // What a reactor could not open is refused here, where somebody can read why.
       if (this.reactorCount > 0) await openDevice(prepared as PreparedDevice, { threads: this.reactorCount }).close();
+      if (!isOpenDevice(prepared)) await this.#sharedFiles.enter(subsystem, prepared);
       const namespace = subsystem.addNamespace({
         ...(config.nsid === undefined ? {} : { nsid: config.nsid }),
         ...(config.uuid === undefined ? {} : { uuid: config.uuid }),
@@ -189,7 +194,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       if (!isOpenDevice(prepared)) this.#prepared.set(`${nqn}/${namespace.nsid}`, prepared);
       return namespace.nsid;
     } catch (error) {
-      if (!isOpenDevice(prepared)) await releaseDevice(prepared);
+      if (!isOpenDevice(prepared)) await this.#giveBack(prepared);
       throw error;
     }
   }
@@ -241,7 +246,13 @@ export class Target extends EventEmitter<TargetEventMap> {
     }
     this.#plane.closeUnused(); // nothing is published of a subsystem without ports
     await Promise.all([this.#plane.settled(), ...this.#reactors.map((reactor) => reactor.barrier())]);
-    await Promise.all(devices.map((device) => releaseDevice(device)));
+    await Promise.all(devices.map((device) => this.#giveBack(device)));
+  }
+
+  /** No thread uses the device any more. */
+  async #giveBack(device: PreparedDevice): Promise<void> {
+    await releaseDevice(device);
+    await this.#sharedFiles.leave(device);
   }
 
   /** @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP, ENOENT */
@@ -345,7 +356,8 @@ export class Target extends EventEmitter<TargetEventMap> {
     for (const entry of this.#connections.values()) entry.connection.destroy(null);
     await this.#connections.emptied();
     await this.#plane.close();
-    await Promise.all([...this.#prepared.values()].map((device) => releaseDevice(device)));
+    await Promise.all([...this.#prepared.values()].map((device) => this.#giveBack(device)));
+    await this.#sharedFiles.close();
     this.#prepared.clear();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
@@ -378,6 +390,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         if (controller.ioQueueCount === 0) this.#associations.delete(this.#associationOf.get(controller)!);
         this.emit('controller-gone', controller, reason);
       },
+      endElsewhere: (...ask) => this.#sharedFiles.endElsewhere(...ask),
       random64: () => randomBytes(8).readBigUInt64LE(),
       overdue: (controller, lateMs) => this.emit('log', overdueText(controller, lateMs)),
       quiet: (controller, tookMs) => {

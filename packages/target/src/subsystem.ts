@@ -50,6 +50,7 @@ export class Subsystem {
   #identity: SubsystemIdentity;
   #given: IdentityOptions;
   #maxIoQueues: number;
+  #rangeHolds = 0;
   #version: number;
   #allowAnyHost: boolean;
   #allowedHosts: Set<string>;
@@ -125,10 +126,29 @@ export class Subsystem {
     this.#given = given;
   }
 
-  /** Controllers that exist keep their identifiers. @throws NvbraidError EINVAL */
+  /**
+   * Controllers that exist keep their identifiers.
+   * @throws NvbraidError EINVAL, EBUSY while other processes count on the range
+   */
   setCntlidRange(min: number, max: number): void {
     checkCntlidRange(min, max);
+    if (this.#rangeHolds > 0 && (min !== this.controllers.min || max !== this.controllers.max)) {
+      throw new NvbraidError(
+        'EBUSY',
+        `other processes that share a file with ${this.nqn} count on its range of cntlids: remove the namespaces on ` +
+          'shared files first',
+        { retryable: false },
+      );
+    }
     this.controllers.setRange(min, max);
+  }
+
+  /** Other processes have been told of the range: it stays until what is returned is called. */
+  holdCntlidRange(): () => void {
+    this.#rangeHolds++;
+    return () => {
+      this.#rangeHolds--;
+    };
   }
 
   get maxIoQueues(): number {
