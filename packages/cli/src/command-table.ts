@@ -1,10 +1,13 @@
 import type { Command } from './command.ts';
 import { bench } from './commands/bench.ts';
+import { compare } from './commands/compare.ts';
 import { completion } from './commands/completion.ts';
 import { connect } from './commands/connect.ts';
+import { copy } from './commands/copy.ts';
 import { demo } from './commands/demo.ts';
 import { disconnect } from './commands/disconnect.ts';
 import { discover } from './commands/discover.ts';
+import { dsm } from './commands/dsm.ts';
 import { faultAdd } from './commands/fault-add.ts';
 import { faultClear } from './commands/fault-clear.ts';
 import { faultList } from './commands/fault-list.ts';
@@ -12,18 +15,25 @@ import { faultRemove } from './commands/fault-remove.ts';
 import { filterList } from './commands/filter-list.ts';
 import { filterRun } from './commands/filter-run.ts';
 import { filterSet } from './commands/filter-set.ts';
+import { flush } from './commands/flush.ts';
 import { idCtrl } from './commands/id-ctrl.ts';
 import { idNs } from './commands/id-ns.ts';
 import { list } from './commands/list.ts';
 import { read } from './commands/read.ts';
 import { serve } from './commands/serve.ts';
+import { verify } from './commands/verify.ts';
 import { write } from './commands/write.ts';
+import { writeUncor } from './commands/write-uncor.ts';
+import { writeZeroes } from './commands/write-zeroes.ts';
 
 /** The commands by what they are for, as the help shows them. Parsing, help and completion are made of this table. */
 export const COMMAND_GROUPS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
   { title: 'Target', commands: [serve, demo] },
   { title: 'Host', commands: [discover, connect, disconnect, list] },
-  { title: 'Controller and namespace', commands: [idCtrl, idNs, read, write] },
+  {
+    title: 'Controller and namespace',
+    commands: [idCtrl, idNs, read, write, compare, flush, writeZeroes, dsm, verify, copy, writeUncor],
+  },
   {
     title: 'Filters and faults of a running target',
     commands: [filterList, filterSet, filterRun, faultAdd, faultRemove, faultList, faultClear],

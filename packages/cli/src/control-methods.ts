@@ -1,8 +1,9 @@
-import { controlLimits, type Methods, type Params } from '@nvbraid/manage';
-import { type HostController, NvbraidError, NvmeError } from 'nvbraid';
+import { controlLimits, isObject, type Methods, type Params } from '@nvbraid/manage';
+import { type BlockRange, type HostController, type HostNamespace, NvbraidError, NvmeError } from 'nvbraid';
 
 /** What `nvbraid connect` answers besides `status`: the commands of one controller. */
 export function controllerMethods(controller: HostController): Methods {
+  const namespaceOf = (params: Params): HostNamespace => controller.namespace(whole(params, 'nsid', 1, 0xfffffffe));
   return {
     identify: async (params) => {
       const cns = whole(params, 'cns', 0, 255);
@@ -25,10 +26,52 @@ export function controllerMethods(controller: HostController): Methods {
       if (typeof data !== 'string') throw new NvbraidError('EINVAL', 'data is a string in base64');
       await named(namespace.write(slba, Buffer.from(data, 'base64'), { fua: fua === true }));
     },
+    compare: async (params) => {
+      const { data } = params;
+      if (typeof data !== 'string') throw new NvbraidError('EINVAL', 'data is a string in base64');
+      const slba = whole(params, 'slba', 0, Number.MAX_SAFE_INTEGER);
+      return { equal: await named(namespaceOf(params).compare(slba, Buffer.from(data, 'base64'))) };
+    },
+    verify: async (params) => {
+      const { slba, blocks } = rangeOf(params);
+      await named(namespaceOf(params).verify(slba, blocks));
+    },
+    'write-uncor': async (params) => {
+      const { slba, blocks } = rangeOf(params);
+      await named(namespaceOf(params).writeUncorrectable(slba, blocks));
+    },
+    'write-zeroes': async (params) => {
+      const { slba, blocks } = rangeOf(params);
+      const { deallocate, fua } = params;
+      await named(
+        namespaceOf(params).writeZeroes(slba, blocks, { deallocate: deallocate === true, fua: fua === true }),
+      );
+    },
+    dsm: async (params) => {
+      const { deallocate, write, read } = params;
+      const attributes = { deallocate: deallocate === true, write: write === true, read: read === true };
+      await named(namespaceOf(params).datasetManagement(rangesOf(params), attributes));
+    },
+    copy: async (params) => {
+      const sdlba = whole(params, 'sdlba', 0, Number.MAX_SAFE_INTEGER);
+      await named(namespaceOf(params).copy(rangesOf(params), sdlba, { fua: params.fua === true }));
+    },
     flush: async (params) => {
       await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).flush());
     },
   };
+}
+
+function rangeOf(params: Params): BlockRange {
+  return {
+    slba: whole(params, 'slba', 0, Number.MAX_SAFE_INTEGER),
+    blocks: whole(params, 'blocks', 0, Number.MAX_SAFE_INTEGER),
+  };
+}
+
+function rangesOf({ ranges }: Params): BlockRange[] {
+  if (!Array.isArray(ranges)) throw new NvbraidError('EINVAL', 'ranges is a list of ranges, each with slba and blocks');
+  return ranges.map((range) => rangeOf(isObject(range) ? range : {}));
 }
 
 function whole(params: Params, name: string, from: number, to: number): number {

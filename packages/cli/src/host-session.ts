@@ -1,4 +1,4 @@
-import { connect, type HostController } from 'nvbraid';
+import { type BlockRange, connect, type DatasetAttributes, type HostController } from 'nvbraid';
 import { advised } from './advice.ts';
 import { type Address, connectOptions, formatAddress } from './association.ts';
 import { type Session, type SessionNamespace, uuidOf } from './session.ts';
@@ -49,6 +49,30 @@ export class HostSession implements Session {
 
   flush(nsid: number): Promise<void> {
     return this.#controller.namespace(nsid).flush();
+  }
+
+  compare(nsid: number, slba: number, buffer: Uint8Array): Promise<boolean> {
+    return this.#controller.namespace(nsid).compare(slba, buffer);
+  }
+
+  verify(nsid: number, slba: number, blocks: number): Promise<void> {
+    return this.#controller.namespace(nsid).verify(slba, blocks);
+  }
+
+  writeUncorrectable(nsid: number, slba: number, blocks: number): Promise<void> {
+    return this.#controller.namespace(nsid).writeUncorrectable(slba, blocks);
+  }
+
+  writeZeroes(nsid: number, slba: number, blocks: number, deallocate: boolean, fua: boolean): Promise<void> {
+    return this.#controller.namespace(nsid).writeZeroes(slba, blocks, { deallocate, fua });
+  }
+
+  datasetManagement(nsid: number, ranges: readonly BlockRange[], attributes: DatasetAttributes): Promise<void> {
+    return this.#controller.namespace(nsid).datasetManagement(ranges, attributes);
+  }
+
+  copy(nsid: number, ranges: readonly BlockRange[], sdlba: number, fua: boolean): Promise<void> {
+    return this.#controller.namespace(nsid).copy(ranges, sdlba, { fua });
   }
 
   close(): Promise<void> {

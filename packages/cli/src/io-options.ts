@@ -4,9 +4,7 @@ import { namespaceOption, outputOptions, sessionOptions } from './options.ts';
 import type { SessionNamespace } from './session.ts';
 import { UsageError } from './usage-error.ts';
 
-/** Options of `read` and `write`. */
-export const ioOptions = {
-  ...namespaceOption,
+const startBlock = {
   'start-block': {
     type: 'number',
     value: 'LBA',
@@ -16,6 +14,36 @@ export const ioOptions = {
     default: 0,
     help: 'First block',
   },
+} as const satisfies Options;
+
+/** One range of blocks, for commands that move no data. */
+export const rangeOptions = {
+  ...namespaceOption,
+  ...startBlock,
+  'block-count': {
+    type: 'number',
+    short: 'c',
+    value: 'NUMBER',
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    default: 0,
+    help: 'Blocks, one less than their number as in nvme-cli',
+  },
+} as const satisfies Options;
+
+/** Several ranges of blocks. @param counted how --blocks counts */
+export function listOptions(counted: string) {
+  return {
+    ...namespaceOption,
+    slbs: { type: 'text', value: 'LBA,...', help: 'First block of each range' },
+    blocks: { type: 'text', short: 'b', value: 'NUMBER,...', help: `Blocks of each range, ${counted}` },
+  } as const satisfies Options;
+}
+
+/** Options of `read`, `write` and `compare`. */
+export const ioOptions = {
+  ...namespaceOption,
+  ...startBlock,
   'block-count': {
     type: 'number',
     short: 'c',

@@ -1,5 +1,5 @@
 import { type ControlClient, isObject, type Params } from '@nvbraid/manage';
-import { NvbraidError } from 'nvbraid';
+import { type BlockRange, type DatasetAttributes, NvbraidError } from 'nvbraid';
 import type { Session, SessionNamespace } from './session.ts';
 import type { ConnectStatus, ProcessStatus } from './status.ts';
 
@@ -39,6 +39,32 @@ export class ProcessSession implements Session {
     await this.#client.call('flush', { nsid });
   }
 
+  async compare(nsid: number, slba: number, buffer: Uint8Array): Promise<boolean> {
+    const data = Buffer.from(buffer).toString('base64');
+    const result = await this.#client.call('compare', { nsid, slba, data });
+    return isObject(result) && result.equal === true;
+  }
+
+  async verify(nsid: number, slba: number, blocks: number): Promise<void> {
+    await this.#client.call('verify', { nsid, slba, blocks });
+  }
+
+  async writeUncorrectable(nsid: number, slba: number, blocks: number): Promise<void> {
+    await this.#client.call('write-uncor', { nsid, slba, blocks });
+  }
+
+  async writeZeroes(nsid: number, slba: number, blocks: number, deallocate: boolean, fua: boolean): Promise<void> {
+    await this.#client.call('write-zeroes', { nsid, slba, blocks, deallocate, fua });
+  }
+
+  async datasetManagement(nsid: number, ranges: readonly BlockRange[], attributes: DatasetAttributes): Promise<void> {
+    await this.#client.call('dsm', { nsid, ranges: rangeParams(ranges), ...attributes });
+  }
+
+  async copy(nsid: number, ranges: readonly BlockRange[], sdlba: number, fua: boolean): Promise<void> {
+    await this.#client.call('copy', { nsid, ranges: rangeParams(ranges), sdlba, fua });
+  }
+
   async close(): Promise<void> {
     this.#client.close();
   }
@@ -49,6 +75,10 @@ export class ProcessSession implements Session {
     if (data?.length === length) return data;
     throw new NvbraidError('EPROTO', `${method}: process ${this.#status.pid} answered with the wrong amount of data`);
   }
+}
+
+function rangeParams(ranges: readonly BlockRange[]): { slba: number; blocks: number }[] {
+  return ranges.map(({ slba, blocks }) => ({ slba, blocks }));
 }
 
 /** Asks a process what it is. @throws NvbraidError */

@@ -1,6 +1,7 @@
 import type { NamespaceIds } from '@nvbraid/wire';
+import type { BlockRange, DatasetAttributes } from 'nvbraid';
 
-/** What `id-ctrl`, `id-ns`, `read` and `write` need, whether by an association of their own or by another process. */
+/** What the commands of a controller or namespace need, whether by an association of their own or by another process. */
 export interface Session {
   /** Who is at the other end, for messages. */
   readonly where: string;
@@ -13,6 +14,12 @@ export interface Session {
   read(nsid: number, slba: number, buffer: Uint8Array): Promise<void>;
   write(nsid: number, slba: number, buffer: Uint8Array, fua: boolean): Promise<void>;
   flush(nsid: number): Promise<void>;
+  compare(nsid: number, slba: number, buffer: Uint8Array): Promise<boolean>;
+  verify(nsid: number, slba: number, blocks: number): Promise<void>;
+  writeUncorrectable(nsid: number, slba: number, blocks: number): Promise<void>;
+  writeZeroes(nsid: number, slba: number, blocks: number, deallocate: boolean, fua: boolean): Promise<void>;
+  datasetManagement(nsid: number, ranges: readonly BlockRange[], attributes: DatasetAttributes): Promise<void>;
+  copy(nsid: number, ranges: readonly BlockRange[], sdlba: number, fua: boolean): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -41,7 +41,7 @@ describe('bash', unless('bash'), () => {
   const cases: readonly [words: string[], expected: readonly string[]][] = [
     [
       ['nvbraid', 'co'],
-      ['completion', 'connect'],
+      ['compare', 'completion', 'connect', 'copy'],
     ],
     [
       ['nvbraid', 'serve', '--re'],

@@ -34,6 +34,14 @@ export interface WriteZeroesOptions extends WriteOptions {
   readonly deallocate?: boolean;
 }
 
+/** Attributes of Dataset Management; all but `deallocate` are hints. */
+export interface DatasetAttributes {
+  readonly deallocate?: boolean;
+  /** The ranges will be written, or read, as a whole. */
+  readonly write?: boolean;
+  readonly read?: boolean;
+}
+
 /**
  * A namespace of a host controller. The methods throw nothing: their promises are rejected with `NvmeError` when the
  * controller answers with an error status, with `NvbraidError` otherwise. Calls under way together are not ordered.
@@ -263,6 +271,11 @@ export class HostNamespace implements IoNamespace {
   deallocate(first: number | readonly BlockRange[], second?: number | IoOptions, third?: IoOptions): Promise<void> {
     const given = typeof first === 'number' ? [{ slba: first, blocks: second as number }] : first;
     const options = typeof first === 'number' ? third : (second as IoOptions | undefined);
+    return this.datasetManagement(given, { deallocate: true }, options);
+  }
+
+  /** Tells what will become of blocks; with `deallocate`, gives them back. */
+  datasetManagement(given: readonly BlockRange[], attributes: DatasetAttributes, options?: IoOptions): Promise<void> {
     const ranges: BlockRange[] = [];
     for (const { slba, blocks } of given) {
       const wrong = this.#wrong(slba, blocks, options?.signal);
@@ -274,12 +287,16 @@ export class HostNamespace implements IoNamespace {
     }
     const commands: Promise<void>[] = [];
     for (let at = 0; at < ranges.length; at += DSM_RANGES_MAX) {
-      commands.push(this.#deallocate(ranges.slice(at, at + DSM_RANGES_MAX), options?.signal));
+      commands.push(this.#datasetManagement(ranges.slice(at, at + DSM_RANGES_MAX), attributes, options?.signal));
     }
     return Promise.all(commands).then(() => {});
   }
 
-  #deallocate(ranges: readonly BlockRange[], signal: AbortSignal | undefined): Promise<void> {
+  #datasetManagement(
+    ranges: readonly BlockRange[],
+    attributes: DatasetAttributes,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const memory = Memory.alloc(ranges.length * DSM_RANGE_SIZE);
     ranges.forEach(({ slba, blocks }, i) => {
       DsmRange.emit(memory.view, i * DSM_RANGE_SIZE, { slba, nlb: blocks });
@@ -287,7 +304,9 @@ export class HostNamespace implements IoNamespace {
     const prepare = (command: IoCommand, nsid: number): void => {
       command.reset(IoOpcode.DatasetManagement, nsid);
       DsmSqe.nr.set(command.sqe.view, 0, ranges.length - 1);
-      DsmSqe.ad.set(command.sqe.view, 0, 1);
+      DsmSqe.ad.set(command.sqe.view, 0, attributes.deallocate ? 1 : 0);
+      DsmSqe.idw.set(command.sqe.view, 0, attributes.write ? 1 : 0);
+      DsmSqe.idr.set(command.sqe.view, 0, attributes.read ? 1 : 0);
     };
     return this.#io.command('Dataset Management', this, memory, memory.length, prepare, signal);
   }
