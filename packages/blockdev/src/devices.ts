@@ -51,10 +51,20 @@ function filterRow(filter: FilterKind): Kind {
   };
   return row<FilterSpec, PreparedFilter>({
     prepareNow(spec) {
+      if (filter.prepare !== undefined) return null;
       const lower = prepareNow(spec.lower);
       return lower === null ? null : prepared(spec, lower);
     },
-    prepare: async (spec) => prepared(spec, await prepareDevice(spec.lower)),
+    async prepare(spec) {
+      const lower = await prepareDevice(spec.lower);
+      try {
+        const ready = prepared(spec, lower);
+        return { ...ready, ...(await filter.prepare?.(ready)) };
+      } catch (error) {
+        await releaseDevice(lower);
+        throw error;
+      }
+    },
     open(spec, options) {
       if (filter.oneThread === true && options.threads > 1) {
         throw new NvbraidError('ENOTSUP', `a ${spec.kind} filter works in one thread only: use one reactor, or none`);
@@ -62,7 +72,10 @@ function filterRow(filter: FilterKind): Kind {
       const lower = openDevice(spec.lower, options);
       return filter.open(spec, lower, options);
     },
-    release: (spec) => releaseDevice(spec.lower),
+    async release(spec) {
+      await filter.release?.(spec);
+      await releaseDevice(spec.lower);
+    },
   });
 }
 

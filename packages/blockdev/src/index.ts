@@ -5,10 +5,12 @@ export { type FileDeviceOptions, type FileDeviceSpec, fileDevice } from './file/
 export * from './file/replace-file.ts';
 export * from './file/state-path.ts';
 export { type CorruptOptions, corruptFilter } from './filters/corrupt.ts';
+export { type CowOptions, cowFilter } from './filters/cow.ts';
 export { type DelayOptions, delayFilter } from './filters/delay.ts';
 export { type ErrorOptions, errorFilter } from './filters/error.ts';
 export { Filter, type FilterKind, type FilterSpec, LowerIo, type PreparedFilter } from './filters/filter.ts';
 export * from './filters/filter-table.ts';
+export * from './filters/filters-of.ts';
 export { type LogOptions, logFilter } from './filters/log.ts';
 export { type RateOptions, rateFilter } from './filters/rate.ts';
 export { type ReadOnlyOptions, readOnlyFilter } from './filters/read-only.ts';

@@ -82,6 +82,8 @@ export const REMEMBERED_BLOCKS = 256;
 export const COMMIT_STEP_BYTES = 1024 * 1024;
 /** Blocks of a device under an overlay: its map has one bit for each (256 MiB). */
 export const MAX_OVERLAY_BLOCKS = 2 ** 31;
+/** Seconds after which who writes an overlay's map counts as dead. */
+export const MAP_LOCK_SECONDS = 60;
 /** One piece of an overlay's map as it is written to its file, in bytes. */
 export const MAP_PAGE_BYTES = 4096;
 

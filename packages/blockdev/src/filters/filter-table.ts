@@ -1,17 +1,18 @@
 import { NvbraidError, type Plain, splitSettings } from '@nvbraid/base';
-import type { DeviceSpec, PreparedDevice } from '../block-device.ts';
+import type { DeviceSpec } from '../block-device.ts';
 import { MAX_FILTERS } from '../limits.ts';
 import { CORRUPT } from './corrupt.ts';
+import { COW } from './cow.ts';
 import { DELAY } from './delay.ts';
 import { ERROR } from './error.ts';
 import { LOG } from './log.ts';
 import { RATE } from './rate.ts';
 import { READ_ONLY } from './read-only.ts';
 import { STATS } from './stats.ts';
-import { FilterHandle, type PreparedTunable, type TunableKind, tunableSpec } from './tunable.ts';
+import { type TunableKind, tunableSpec } from './tunable.ts';
 
 /** The filters that can be chosen by configuration. */
-export const FILTER_KINDS: readonly TunableKind[] = [DELAY, ERROR, RATE, READ_ONLY, LOG, STATS, CORRUPT];
+export const FILTER_KINDS: readonly TunableKind[] = [DELAY, ERROR, RATE, READ_ONLY, LOG, STATS, COW, CORRUPT];
 
 /** One filter as configuration has it: its kind, perhaps a name, and its settings. Plain JSON. */
 export interface FilterConfig {
@@ -82,17 +83,4 @@ export function parseFilter(text: string): FilterConfig {
   const filter: FilterConfig = { ...settings, kind };
   stackFilters({ kind: 'null' }, [filter]);
   return filter;
-}
-
-/** The filters of a prepared device, the one nearest to the host first. */
-export function filtersOf(prepared: PreparedDevice): FilterHandle[] {
-  const handles: FilterHandle[] = [];
-  let at: DeviceSpec | undefined = prepared;
-  while (at !== undefined) {
-    const { kind, lower } = at as PreparedTunable;
-    const found = 'shared' in at ? FILTER_KINDS.find((candidate) => candidate.kind === kind) : undefined;
-    if (found !== undefined) handles.push(new FilterHandle(at as PreparedTunable, found));
-    at = lower;
-  }
-  return handles;
 }

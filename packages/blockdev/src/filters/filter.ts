@@ -68,6 +68,9 @@ export interface FilterKind {
   readonly oneThread?: boolean;
   /** What its threads share, and what follows from its settings: merged into the prepared spec. */
   share?(spec: FilterSpec, lower: PreparedDevice): object;
+  /** What it needs from the system: merged into the prepared spec like `share`, and given back by `release`. */
+  prepare?(prepared: PreparedFilter): Promise<object>;
+  release?(prepared: PreparedFilter): Promise<void>;
   open(prepared: PreparedFilter, lower: BlockDevice, options: OpenOptions): BlockDevice;
 }
 

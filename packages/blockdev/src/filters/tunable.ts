@@ -39,7 +39,9 @@ export interface PreparedTunable extends TunableSpec, PreparedDevice {
 }
 
 /** Something that can be done to a filter besides changing settings, e.g. `release`. */
-export type FilterAction = (prepared: PreparedTunable) => unknown;
+export type FilterAction = (prepared: PreparedTunable, open: OpenDevice) => unknown | Promise<unknown>;
+/** See `openDevice`. */
+export type OpenDevice = (prepared: PreparedDevice, options: OpenOptions) => BlockDevice;
 
 /** Everything there is to know about a kind of tunable filter. */
 export interface TunableKind {
@@ -47,9 +49,12 @@ export interface TunableKind {
   readonly summary: string;
   readonly table: SettingTable;
   /** Bytes of `PreparedTunable.area`. */
-  areaBytes?(spec: TunableSpec): number;
+  areaBytes?(spec: TunableSpec, lower: PreparedDevice): number;
   /** What it changes about the device that can be seen from outside. */
   changes?(settings: AnySettings): FilterKind['changes'];
+  /** See FilterKind. */
+  prepare?(prepared: PreparedTunable): Promise<object>;
+  release?(prepared: PreparedTunable): Promise<void>;
   /** Refuses combinations of settings, or what the system does not give. @throws NvbraidError */
   check?(settings: AnySettings): void;
   /** In the main thread, before settings that were changed are in force; `given` are those that were. */
@@ -70,7 +75,7 @@ export function tunableSpec(kind: TunableKind, lower: DeviceSpec, input: object,
 /** The row of devices.ts. */
 export function tunableRow(kind: TunableKind): FilterKind {
   return {
-    share(spec) {
+    share(spec, lower) {
       const tunable = spec as TunableSpec;
       // Chosen once and kept, so that what happened can be made to happen again.
       const settings =
@@ -78,12 +83,14 @@ export function tunableRow(kind: TunableKind): FilterKind {
           ? { ...tunable.settings, seed: newSeed() }
           : tunable.settings;
       const shared = SharedSettings.alloc();
-      const area = new SharedArrayBuffer(kind.areaBytes?.(tunable) ?? 0);
+      const area = new SharedArrayBuffer(kind.areaBytes?.(tunable, lower) ?? 0);
       const prepared = { ...tunable, settings, shared, area } as PreparedTunable;
       kind.beforeChange?.(prepared, settings, new Set(Object.keys(settings)));
       new SharedSettings<AnySettings>(shared).write(settings);
       return { ...kind.changes?.(settings), settings, shared, area };
     },
+    ...(kind.prepare === undefined ? {} : { prepare: (spec) => kind.prepare!(spec as PreparedTunable) }),
+    ...(kind.release === undefined ? {} : { release: (spec) => kind.release!(spec as PreparedTunable) }),
     open: (prepared, lower, options) => kind.open(prepared as PreparedTunable, lower, options),
   };
 }
@@ -194,8 +201,11 @@ export class FilterHandle {
   readonly #kind: TunableKind;
   readonly #shared: SharedSettings<AnySettings>;
 
-  constructor(prepared: PreparedTunable, kind: TunableKind) {
+  readonly #open: OpenDevice;
+
+  constructor(prepared: PreparedTunable, kind: TunableKind, open: OpenDevice) {
     this.#prepared = prepared;
+    this.#open = open;
     this.#kind = kind;
     this.#shared = new SharedSettings(prepared.shared);
   }
@@ -240,7 +250,7 @@ export class FilterHandle {
       const known = this.actions.length === 0 ? 'it has none' : `it has ${this.actions.join(', ')}`;
       throw new NvbraidError('EINVAL', `filter ${this.name} has no action ${JSON.stringify(action)}; ${known}`);
     }
-    return run(this.#prepared);
+    return run(this.#prepared, this.#open);
   }
 
   report(): unknown {

@@ -132,6 +132,15 @@ function filtered(name: string, filters: FilterConfig[], variant: FileVariant | 
   };
 }
 
+/** Each with a file of its own. */
+function overlaid(name: string, threads: number): Backend {
+  return {
+    name,
+    open: (size, blockSize) =>
+      openSpec(stackFilters(memoryDevice({ size, blockSize }), [{ kind: 'cow', path: freshPath() }]), threads),
+  };
+}
+
 const WATCHING: FilterConfig[] = [{ kind: 'log', path: freshPath(), 'lines-per-second': 50 }, { kind: 'stats' }];
 const IDLE: FilterConfig[] = [
   { kind: 'error', ops: 'none' },
@@ -204,6 +213,10 @@ export const BACKENDS: Backend[] = [
   filtered('log and stats over file', WATCHING, {}),
   filtered('log and stats over memory', WATCHING),
   filtered('filters at rest', IDLE),
+  filtered('an overlay in memory over file', [{ kind: 'cow' }], {}),
+  filtered('an overlay in memory over memory, shared', [{ kind: 'cow' }]),
+  overlaid('an overlay in a file over memory', 1),
+  overlaid('an overlay in a file over memory, shared', 2),
   filtered('everything that lets through', [...WATCHING, { kind: 'delay', write: 'uniform 0 2ms' }, ...IDLE], {}),
   cached('volatile-cache over memory', (size, blockSize) => memoryDevice({ size, blockSize }), 4096),
   cached('volatile-cache over file', (size, blockSize) => fileSpec(size, blockSize, {}), 4096),
