@@ -9,6 +9,7 @@ import {
   type PreparedDevice,
 } from '@nvbraid/blockdev';
 import {
+  type CommandError,
   IoCommands,
   IoCounters,
   type IoHost,
@@ -49,6 +50,8 @@ export interface DataPlaneOptions {
   thread?: number;
   /** A fault wants the whole controller gone. */
   killController?(association: number): void;
+  /** A command has failed: for the error log of its controller. */
+  commandFailed?(association: number, error: CommandError): void;
   /** An I/O queue is gone and none of its commands can change a block any more. */
   queueGone(association: number, qid: number, error: NvbraidError | null, fatalFes: number): void;
   /** What an operator must know of a device. */
@@ -254,7 +257,11 @@ export class DataPlane {
 
   commands(owner: QueueOwner): IoCommands {
     const table = this.table(owner.nqn, owner.portId);
-    return new IoCommands(table, new IoCounters(owner.counters), { host: owner.host, pieces: this.#pieces });
+    return new IoCommands(table, new IoCounters(owner.counters), {
+      host: owner.host,
+      pieces: this.#pieces,
+      failed: (error: CommandError) => this.#options.commandFailed?.(owner.association, error),
+    });
   }
 
   /** Goes on with a queue that the control plane has connected. */

@@ -118,7 +118,8 @@ export class Pair implements QueueEnvironment {
     this.pool = new SlabPool(options.poolBytes ?? 16 << 20);
     this.#table = new NamespaceTable((namespace) => namespace.device as BlockDevice);
     this.target = new Target(this.clock, {
-      ioCommands: () => new IoCommands(this.#table, this.counters),
+      ioCommands: (_queue, controller) =>
+        new IoCommands(this.#table, this.counters, { failed: (error) => controller.errors.record(error) }),
       queueBound: (queue, controller, qid) => void this.#bound.set(queue, { controller, qid }),
       closeQueue: (queue) => this.links.find((link) => link.open && link.target === queue)?.drop(),
       namespacesChanged: (subsystem) => this.#table.update(subsystem.snapshot(this.port.portId)),

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { PublishedFault, QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
+import type { CommandError, PublishedFault, QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
 import type { QueueOwner } from './data-plane.ts';
 import type { TargetLimits } from './target-limits.ts';
 
@@ -23,6 +23,8 @@ export type FromReactor =
   | { kind: 'log'; message: string }
   /** A peer has met a limit; the sentence says who, and what was done. */
   | { kind: 'limit-met'; limit: string; sentence: string }
+  /** For the error log of a controller. */
+  | { kind: 'command-failed'; association: number; error: CommandError }
   /** A fault wants this controller gone. */
   | { kind: 'kill-controller'; association: number }
   | { kind: 'stopped' };
@@ -32,6 +34,8 @@ export interface ReactorData {
   readonly wakeFd: number;
   /** One word, raised after each message. */
   readonly version: SharedArrayBuffer;
+  /** How many failed commands the control plane has heard of, modulo 2^32. */
+  readonly failuresHeard: SharedArrayBuffer;
   readonly poolBytes: number;
   readonly threads: number;
   readonly limits: TargetLimits;

@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type CommandError, ERROR_LOG_ENTRIES } from '@nvbraid/target';
 import { currentEventLoop, installNativeCrc32c, transport } from '@nvbraid/transport';
 import { DataPlane } from './data-plane.ts';
 import { flushScheduled } from './queue-driver.ts';
@@ -16,9 +17,11 @@ import { systemClock } from './system-clock.ts';
 // and which accessors then remain calls is a matter of luck: a third of the time that a command takes here.
 setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000');
 
-const { port, wakeFd, version, poolBytes, threads, thread, limits } = workerData as ReactorData;
+const { port, wakeFd, version, failuresHeard, poolBytes, threads, thread, limits } = workerData as ReactorData;
 const versionWord = new Int32Array(version);
 let seen = 0;
+const heardWord = new Int32Array(failuresHeard);
+let failuresTold = 0;
 let stopping = false;
 
 installNativeCrc32c();
@@ -29,12 +32,20 @@ const plane = new DataPlane({
   limits,
   limitMet: (limit, sentence) => say({ kind: 'limit-met', limit, sentence }),
   thread,
+  commandFailed,
   killController: (association) => say({ kind: 'kill-controller', association }),
   queueGone: (association, qid, error, fatalFes) =>
     say({ kind: 'queue-gone', association, qid, error: error?.message ?? null, fatalFes }),
   log: (message) => say({ kind: 'log', message }),
   beforeReceive: applyPublished,
 });
+
+/** A host can make commands fail faster than the control plane listens: it hears of as many as its log can hold. */
+function commandFailed(association: number, error: CommandError): void {
+  if (((failuresTold - Atomics.load(heardWord, 0)) | 0) >= ERROR_LOG_ENTRIES) return;
+  failuresTold = (failuresTold + 1) | 0;
+  say({ kind: 'command-failed', association, error });
+}
 
 function say(message: FromReactor): void {
   port.postMessage(message);

@@ -1,5 +1,5 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import type { QueueHandoff } from '@nvbraid/target';
+import type { CommandError, QueueHandoff } from '@nvbraid/target';
 import { closeWakeFd, createWakeFd, transport, wake } from '@nvbraid/transport';
 import type { QueueOwner } from './data-plane.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
@@ -16,6 +16,8 @@ export interface ReactorOptions {
   limitMet(limit: string, sentence: string): void;
   queueGone(association: number, qid: number, error: string | null, fatalFes: number): void;
   log(message: string): void;
+  /** For the error log of a controller. */
+  commandFailed?(association: number, error: CommandError): void;
   /** A fault wants this controller gone. */
   killController?(association: number): void;
   /** The thread died of an error of ours; its queues have been closed and reported. */
@@ -40,6 +42,7 @@ export class Reactor {
   readonly #port: MessagePort;
   readonly #wakeFd: number;
   readonly #version = new Int32Array(new SharedArrayBuffer(4));
+  readonly #failuresHeard = new Int32Array(new SharedArrayBuffer(4));
   readonly #queues = new Map<string, HandedQueue>();
   readonly #barriers = new Map<number, () => void>();
   #nextBarrier = 1;
@@ -57,6 +60,7 @@ export class Reactor {
       port: port2,
       wakeFd: this.#wakeFd,
       version: this.#version.buffer as SharedArrayBuffer,
+      failuresHeard: this.#failuresHeard.buffer as SharedArrayBuffer,
       poolBytes: options.poolBytes,
       threads: options.threads,
       limits: options.limits,
@@ -167,6 +171,10 @@ export class Reactor {
         break;
       case 'limit-met':
         this.#options.limitMet(message.limit, message.sentence);
+        break;
+      case 'command-failed':
+        Atomics.add(this.#failuresHeard, 0, 1);
+        this.#options.commandFailed?.(message.association, message.error);
         break;
       case 'kill-controller':
         this.#options.killController?.(message.association);

@@ -104,6 +104,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       for (const reactor of this.#reactors) reactor.publish({ kind: 'faults', faults });
     });
     this.#plane = new DataPlane({
+      commandFailed: (association, error) => this.#associations.get(association)?.errors.record(error),
       killController: (association) => this.#killController(association),
       poolBytes: this.#poolBytes,
       threads: Math.max(1, this.reactorCount),
@@ -526,6 +527,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       limitMet: (limit, sentence) => this.#limitLog.met(limit, sentence),
       queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
       log: (message) => this.emit('log', message),
+      commandFailed: (association, error) => this.#associations.get(association)?.errors.record(error),
       killController: (association) => this.#killController(association),
       failed: (reactor, error) => {
         this.emit('log', `reactor ${reactor.index} failed and is started again: ${error.stack ?? error.message}`);

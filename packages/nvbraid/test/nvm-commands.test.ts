@@ -5,7 +5,18 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type BlockDevice, type DeviceSpec, fileDevice, type Io, IoOp, memoryDevice } from '@nvbraid/blockdev';
 import { NvmeError } from '@nvbraid/host';
-import { AnaState, IdentifyController, Oncs, Status } from '@nvbraid/wire';
+import {
+  AnaState,
+  DNR,
+  ERROR_LOG_ENTRY_SIZE,
+  ErrorLogEntry,
+  IdentifyController,
+  IoOpcode,
+  Lid,
+  Oncs,
+  SmartLog,
+  Status,
+} from '@nvbraid/wire';
 import { connect } from '../src/connect.ts';
 import { copyCommands } from '../src/copy-commands.ts';
 import type { HostController } from '../src/host-controller.ts';
@@ -170,6 +181,48 @@ test('marks of uncorrectable blocks are there when the target comes back', async
   await assert.rejects(two.disk.read(3, filled(0)), statusOf(Status.UnrecoveredReadError));
   await second.close();
 });
+
+for (const reactors of [0, 1]) {
+  test(`failed I/O commands stand in the error log and in SMART, and a flood of them stays bounded, ${reactors} reactors`, async () => {
+    const served = await serve(memoryDevice({ size: 1 << 20, blockSize: BLOCK }), reactors);
+    const { controller, disk } = await served.join();
+    const log = async (): Promise<ErrorLogEntry[]> => {
+      const page = await controller.getLogPage(Lid.Error, 128 * ERROR_LOG_ENTRY_SIZE);
+      const view = new DataView(page.buffer, page.byteOffset, page.length);
+      const entries = Array.from({ length: 128 }, (_, i) => ErrorLogEntry.parse(view, i * ERROR_LOG_ENTRY_SIZE));
+      return entries.filter(({ ecnt }) => ecnt > 0);
+    };
+    const entries = async (count: number): Promise<ErrorLogEntry[]> => {
+      for (;;) {
+        const found = await log();
+        if (found.length >= count) return found;
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
+    };
+    await disk.writeUncorrectable(5, 1);
+    await assert.rejects(disk.read(5, filled(0)));
+    const [bad] = await entries(1);
+    assert.deepEqual(
+      [bad!.status >> 1, bad!.opc, bad!.nsid, bad!.lba],
+      [Status.UnrecoveredReadError | DNR, IoOpcode.Read, 1, 5],
+    );
+    assert.ok(bad!.sqid > 0);
+    assert.equal(await disk.compare(6, filled(1)), false);
+    await assert.rejects(disk.write(4000, filled(1)));
+    const [beyond] = await entries(2);
+    assert.deepEqual(
+      [beyond!.status >> 1, beyond!.lba],
+      [Status.LbaOutOfRange | DNR, 4000],
+      'a comparison is no error',
+    );
+    await Promise.all(Array.from({ length: 2000 }, () => assert.rejects(disk.read(5, filled(0)))));
+    assert.equal((await entries(128)).length, 128);
+    const smart = SmartLog.parse(new DataView((await controller.getLogPage(Lid.Smart, 512)).buffer));
+    assert.ok(smart.mdie >= 2001n, `${smart.mdie} media errors`);
+    assert.ok(smart.neile >= 128n);
+    await served.close();
+  });
+}
 
 test('a file that processes share offers neither fused commands nor Write Uncorrectable', async () => {
   const served = await serve(file({ shared: true }), 0);

@@ -15,15 +15,17 @@ import { WRITE } from './read-write.ts';
 /** For either half. */
 export function admitCompareAndWrite(commands: IoCommands, request: Request, fuse: number): number {
   const opcode = fuse === Fuse.First ? IoOpcode.Compare : IoOpcode.Write;
-  if (request.fabrics || request.opcode !== opcode) return Status.InvalidField | DNR;
+  if (request.fabrics || request.opcode !== opcode) return commands.refuse(request, Status.InvalidField | DNR);
   const status = commands.admit(request);
   if (status !== 0) return status;
   const entry = commands.table.find(Sqe.nsid.get(request.sqeView, request.sqeBase))!;
   const { commands: rows, device } = entry;
   // Other command sets have rules for their writes that this does not know.
-  if (device.compareAndWrite !== true || rows[IoOpcode.Write] !== WRITE) return Status.InvalidField | DNR;
+  if (device.compareAndWrite !== true || rows[IoOpcode.Write] !== WRITE) {
+    return commands.refuse(request, Status.InvalidField | DNR);
+  }
   const blocks = RwSqe.nlb.get(request.sqeView, request.sqeBase) + 1;
-  return blocks > COMPARE_AND_WRITE_BLOCKS ? Status.AtomicWriteUnitExceeded | DNR : 0;
+  return blocks > COMPARE_AND_WRITE_BLOCKS ? commands.refuse(request, Status.AtomicWriteUnitExceeded | DNR) : 0;
 }
 
 export function compareAndWrite(commands: IoCommands, first: Request, second: Request): void {

@@ -1,6 +1,7 @@
 import { assert, type Slab } from '@nvbraid/base';
 import { IoOp, IoResult } from '@nvbraid/blockdev';
-import { Csi, DNR, Sqe, Status } from '@nvbraid/wire';
+import { Csi, DNR, IoOpcode, RwSqe, Sqe, Status } from '@nvbraid/wire';
+import type { CommandError } from '../error-log.ts';
 import type { NamespaceEntry, NamespaceTable } from '../namespace-table.ts';
 import type { CommandSet, Request } from '../request.ts';
 import type { ForwardedCommand, ForwardedDone } from '../reservations/forwarded-command.ts';
@@ -12,6 +13,19 @@ import { IoTask } from './io-task.ts';
 import { Pieces } from './pieces.ts';
 import { admitTransfer, admitWrite, checkRange, READ, read, WRITE, write } from './read-write.ts';
 
+/** Commands with an slba: what an entry of the error log names. */
+const NAMES_A_RANGE: ReadonlySet<number> = new Set([
+  IoOpcode.Read,
+  IoOpcode.Write,
+  IoOpcode.Compare,
+  IoOpcode.WriteUncorrectable,
+  IoOpcode.WriteZeroes,
+  IoOpcode.Verify,
+  IoOpcode.Copy,
+]);
+/** Path related statuses. */
+const SCT_MASK = 0x700;
+const SCT_PATH = 0x300;
 const BROADCAST_NSID = 0xffffffff;
 
 /** NVMe status by IoResult. */
@@ -50,6 +64,8 @@ export interface IoCommandsOptions {
   readonly host?: IoHost;
   /** Those of the thread. */
   readonly pieces?: Pieces;
+  /** A command has failed by itself: for the error log of the controller. */
+  readonly failed?: (error: CommandError) => void;
   /** Has the control plane run a command that needs what only it knows; calls `done` once, now or later. */
   readonly forward?: (entry: NamespaceEntry, command: ForwardedCommand, done: ForwardedDone) => void;
 }
@@ -86,7 +102,7 @@ export class IoCommands implements CommandSet {
 
   admit(request: Request): number {
     const status = this.#admit(request);
-    if (status !== 0) this.counters[Counter.errors]!++;
+    if (status !== 0) this.#failed(request, status);
     return status;
   }
 
@@ -107,9 +123,7 @@ export class IoCommands implements CommandSet {
   }
 
   admitFused(request: Request, fuse: number): number {
-    const status = admitCompareAndWrite(this, request, fuse);
-    if (status !== 0) this.counters[Counter.errors]!++;
-    return status;
+    return admitCompareAndWrite(this, request, fuse);
   }
 
   executeFused(first: Request, second: Request): void {
@@ -245,7 +259,7 @@ export class IoCommands implements CommandSet {
   /** Takes the marks from blocks that have been written; false when that goes on. */
   #cleared(task: IoTask): boolean {
     task.clears = false;
-    if (task.result !== IoResult.Ok) return true;
+    if (task.result !== IoResult.Ok || this.fenced) return true;
     task.entry!.marks!.clear(task.offset, task.length, (result) => {
       task.result = result;
       this.operationDone(task);
@@ -288,10 +302,32 @@ export class IoCommands implements CommandSet {
     request.complete(0, dw0);
   }
 
+  /** Counts a command that `admit` refuses, and answers its status. */
+  refuse(request: Request, status: number): number {
+    this.#failed(request, status);
+    return status;
+  }
+
   /** Ends a command that has no task with a status other than 0. */
   fail(request: Request, status: number): void {
-    this.counters[Counter.errors]!++;
+    this.#failed(request, status);
     request.complete(status);
+  }
+
+  /** Counts a command that fails, and tells the error log unless it is no error: a wrong path, or a comparison. */
+  #failed(request: Request, status: number): void {
+    this.counters[Counter.errors]!++;
+    const { failed } = this.options;
+    if (failed === undefined || SCT_PATH === (status & SCT_MASK) || (status & ~DNR) === Status.CompareFailure) return;
+    const { sqeView, sqeBase, opcode } = request;
+    failed({
+      qid: request.queue.qid,
+      cid: request.cid,
+      status,
+      opcode: request.fabrics ? IoOpcode.Fabrics : opcode,
+      nsid: request.fabrics ? 0 : Sqe.nsid.get(sqeView, sqeBase),
+      lba: NAMES_A_RANGE.has(opcode) ? RwSqe.slba.get(sqeView, sqeBase) : 0,
+    });
   }
 
   #operationFailed(task: IoTask): void {
@@ -308,7 +344,7 @@ export class IoCommands implements CommandSet {
     const request = task.request!;
     task.request = null;
     if (status !== 0) {
-      this.counters[Counter.errors]!++;
+      this.#failed(request, status);
       if (task.steps?.failed !== undefined) status = task.steps.failed(this, task, status);
     } else this.#count(task);
     if (task.steps !== null) this.#clean(task);
