@@ -1,4 +1,4 @@
-import { assert, Memory, type NvbraidError, SlabPool } from '@nvbraid/base';
+import { assert, type Clock, Memory, type NvbraidError, SlabPool } from '@nvbraid/base';
 import {
   type BackgroundWork,
   type BlockDevice,
@@ -23,6 +23,9 @@ import {
 } from '@nvbraid/target';
 import type { Connection } from '@nvbraid/transport';
 import { FaultBoard } from './faults/fault-board.ts';
+import { HostBlock } from './host-block.ts';
+import { HostScheduler } from './host-scheduler.ts';
+import { HostShare } from './host-share.ts';
 import { type DriverHooks, QueueDriver } from './queue-driver.ts';
 import { sayEndpoint } from './target-connection.ts';
 import type { TargetLimits } from './target-limits.ts';
@@ -36,6 +39,10 @@ export interface QueueOwner {
   /** Where the commands of this subsystem in this thread are counted. */
   readonly counters: SharedArrayBuffer;
   readonly host: IoHost;
+  /** What the threads share about that host, a `HostBlock`. */
+  readonly block: SharedArrayBuffer;
+  /** Tells this host from others, and from itself when it comes back after it had left for good. */
+  readonly blockId: number;
 }
 
 export interface DataPlaneOptions {
@@ -43,6 +50,11 @@ export interface DataPlaneOptions {
   poolBytes: number;
   /** Threads that use the devices together. */
   threads: number;
+  /** Which row of the hosts' counters is this thread's. */
+  row: number;
+  clock: Clock;
+  /** See `HostScheduler`. */
+  nextTurn: ((delayMs: number) => void) | null;
   limits: TargetLimits;
   /** A peer has met a limit; the sentence says who, and what was done. */
   limitMet(limit: string, sentence: string): void;
@@ -160,9 +172,12 @@ export class DataPlane {
   readonly #pieces = new Pieces();
   readonly #closing = new Set<Promise<void>>();
   readonly #watchdog: Watchdog;
+  readonly scheduler: HostScheduler;
+  readonly #shares = new Map<number, HostShare>();
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
+    this.scheduler = new HostScheduler(options.clock, options.nextTurn);
     this.#watchdog = new Watchdog(options.limits, (driver, limit, reason) => this.#overdue(driver, limit, reason));
     this.faults = new FaultBoard({
       thread: options.thread ?? 0,
@@ -278,10 +293,34 @@ export class DataPlane {
   own(queue: QueuePair, driver: QueueDriver, owner: QueueOwner): void {
     this.environment.add(queue, driver);
     this.#queues.set(queue, { owner, driver, error: null });
+    this.join(queue, driver, owner.blockId, owner.block, true);
+  }
+
+  /**
+   * The queue takes part in what its host has in this thread.
+   * @param metered see `HostScheduler.add`
+   */
+  join(queue: QueuePair, driver: QueueDriver, hostId: number, host: SharedArrayBuffer, metered: boolean): void {
+    let share = this.#shares.get(hostId);
+    if (share === undefined) {
+      share = new HostShare(hostId, new HostBlock(host), this.#options.row);
+      this.#shares.set(hostId, share);
+    }
+    if (metered) queue.memory.share = share;
+    this.scheduler.add(driver, share, metered);
+  }
+
+  /** The connection of a queue that has joined is gone. */
+  leave(driver: QueueDriver): void {
+    const { share } = driver;
+    if (share === null) return;
+    this.scheduler.remove(driver);
+    if (share.queues === 0) this.#shares.delete(share.hostId);
   }
 
   driverHooks(): DriverHooks {
     const hooks: DriverHooks = {
+      turns: this.scheduler,
       afterFlush: () => this.environment.retryStarved(),
       paused: (driver) => this.environment.paused(driver),
       closed: (driver, error) => this.queueClosed(driver.core as QueuePair, error),
@@ -296,6 +335,7 @@ export class DataPlane {
     if (owned === undefined) return;
     owned.error = error;
     this.faults.detach(owned.driver);
+    this.leave(owned.driver);
     queue.closed();
     this.environment.remove(queue);
     this.environment.retryStarved();

@@ -54,3 +54,15 @@ export const PEER_LINE_MS = 5_000;
 export const PEER_RETRY_MS = 100;
 /** A process that does not answer is told of after this long, in ms. */
 export const PEER_SILENCE_MS = 5_000;
+/**
+ * Work of one host in one turn of a thread that others want as well, in bytes received and sent: some 0.1 ms of copies, so
+ * that a small command of another host waits about that long. Less would make the sends of busy hosts smaller than
+ * what a system call is worth.
+ */
+export const TURN_BYTES = 256 * 1024;
+/** What a command counts beside its bytes: as long as it takes could about so much be copied. */
+export const COMMAND_COST_BYTES = 2048;
+/** What is sent at once to a host that holds more payload memory than it may, in bytes. */
+export const SMALL_SEND_BYTES = 64 * 1024;
+/** Longest time until hosts that wait for tokens are looked at again, in ms. */
+export const MAX_SLEEP_MS = 10;

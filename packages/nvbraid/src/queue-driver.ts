@@ -1,12 +1,13 @@
 import { type Memory, type NvbraidError, Outbox } from '@nvbraid/base';
 import type { Connection, ConnectionHandler } from '@nvbraid/transport';
+import type { HostShare } from './host-share.ts';
 
 /** A protocol core without I/O, target's or host's: what a driver needs to see of it. */
 export interface StreamCore {
   /** Takes all bytes. */
   receive(memory: Memory, start: number, end: number): void;
-  /** Fills the outbox; true when there is more. */
-  transmit(out: Outbox): boolean;
+  /** Fills the outbox, with about `most` bytes where that is given; true when there is more. */
+  transmit(out: Outbox, most?: number): boolean;
   /** Everything is said: the connection should be closed. */
   readonly finished: boolean;
   /** Nothing should be received for now: the core holds more than it should. */
@@ -53,7 +54,20 @@ export function flushScheduled(): void {
   if (dirty.length > 0) dirty.length = 0; // setting it is a call into the engine, made after every batch
 }
 
+/** Who may use the thread now, where several hosts share it. */
+export interface Turns {
+  /** Asked before each receive: false leaves the bytes where they are, to be offered again in the next turn. */
+  mayReceive(driver: QueueDriver): boolean;
+  /** Bytes that may be sent now; 0: `later` will call `flush`. */
+  sendBytes(driver: QueueDriver): number;
+  later(driver: QueueDriver): void;
+  /** Bytes have been received or sent. */
+  moved(driver: QueueDriver, received: number, sent: number): void;
+}
+
 export interface DriverHooks {
+  /** Default: nobody to share with. */
+  readonly turns?: Turns;
   /** Before bytes just received are handed to the core, which then may run commands. */
   beforeReceive?(): void;
   /** After each turn of receiving and sending. */
@@ -68,11 +82,19 @@ export class QueueDriver implements ConnectionHandler {
   readonly core: StreamCore;
   readonly connection: Connection;
   readonly #hooks: DriverHooks;
+  readonly #turns: Turns | null;
   readonly #out: Outbox;
+  /** Whose connection it is, and what its host has been charged for; of use to `turns` alone. */
+  share: HostShare | null = null;
+  metered = true;
+  waitsForTurn = false;
+  commandsSeen = 0;
+  outstandingSeen = 0;
   #ending = false;
   #gone = false;
   #busy = false;
   #paused = false;
+  #held = false;
   /** How often everything that waited to be sent has gone out. */
   drains = 0;
   /** Null but for queues that faults concern: one check per batch. */
@@ -86,6 +108,7 @@ export class QueueDriver implements ConnectionHandler {
     this.core = core;
     this.connection = connection;
     this.#hooks = hooks;
+    this.#turns = hooks.turns ?? null;
     this.#out = threadOutbox();
   }
 
@@ -96,7 +119,7 @@ export class QueueDriver implements ConnectionHandler {
 
   /** Nothing is received for now. */
   get paused(): boolean {
-    return this.#paused;
+    return this.#paused || this.#held;
   }
 
   start(): void {
@@ -112,11 +135,16 @@ export class QueueDriver implements ConnectionHandler {
     if (dirty.length === 1) process.nextTick(flushScheduled);
   }
 
+  mayReceive(): boolean {
+    return this.#turns === null || this.#turns.mayReceive(this);
+  }
+
   received(memory: Memory, start: number, end: number): void {
     this.#hooks.beforeReceive?.();
     if (this.#gone) return;
     if (this.tap === null) this.core.receive(memory, start, end);
     else this.tap.received(memory, start, end);
+    this.#turns?.moved(this, end - start, 0);
     this.flush();
   }
 
@@ -136,6 +164,7 @@ export class QueueDriver implements ConnectionHandler {
     this.#hooks.beforeReceive?.();
     if (this.#gone) return;
     this.core.directReceived(length);
+    this.#turns?.moved(this, length, 0);
     if (this.core.directLength === 0) this.flush();
   }
 
@@ -163,9 +192,15 @@ export class QueueDriver implements ConnectionHandler {
     this.#busy = true;
     const { core, connection } = this;
     const out = this.#out;
+    const turns = this.#turns;
     let more = true;
     while (more && connection.backlogBytes === 0 && !this.#gone) {
-      more = core.transmit(out);
+      const most = turns === null ? undefined : turns.sendBytes(this);
+      if (most === 0) {
+        turns!.later(this);
+        break;
+      }
+      more = core.transmit(out, most);
       if (this.tap !== null) more = this.#passTap(this.tap, out, more);
       if (this.#killed) {
         out.reset();
@@ -175,7 +210,9 @@ export class QueueDriver implements ConnectionHandler {
         if (more) continue; // a tap has kept everything; without one there is nothing more
         break;
       }
+      const { bytes } = out;
       connection.send(out);
+      turns?.moved(this, 0, bytes);
     }
     this.#busy = false;
     const said = !more && (this.tap === null || this.tap.quiet);
@@ -209,7 +246,7 @@ export class QueueDriver implements ConnectionHandler {
   #pause(): void {
     if (this.#paused || this.#gone) return;
     this.#paused = true;
-    this.connection.pause();
+    if (!this.#held) this.connection.pause();
     this.#hooks.paused?.(this);
   }
 
@@ -218,7 +255,20 @@ export class QueueDriver implements ConnectionHandler {
     if (this.#gone || !this.#paused) return true;
     if (this.core.congested === true) return false;
     this.#paused = false;
-    this.connection.resume();
+    if (!this.#held) this.connection.resume();
     return true;
+  }
+
+  /** Nothing is received until `unhold`, whatever the core could take. */
+  hold(): void {
+    if (this.#held || this.#gone) return;
+    this.#held = true;
+    if (!this.#paused) this.connection.pause();
+  }
+
+  unhold(): void {
+    if (!this.#held || this.#gone) return;
+    this.#held = false;
+    if (!this.#paused) this.connection.resume();
   }
 }

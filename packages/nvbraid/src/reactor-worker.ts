@@ -5,7 +5,7 @@ import { currentEventLoop, installNativeCrc32c, transport } from '@nvbraid/trans
 import { DataPlane } from './data-plane.ts';
 import { flushScheduled } from './queue-driver.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
-import { systemClock } from './system-clock.ts';
+import { sharedClock, systemClock } from './system-clock.ts';
 
 /*
  * A reactor: the thread that owns I/O queues from the moment their Connect is answered. It blocks in epoll_wait; the
@@ -29,6 +29,9 @@ const loop = currentEventLoop();
 const plane = new DataPlane({
   poolBytes,
   threads,
+  row: thread,
+  clock: sharedClock,
+  nextTurn: null, // each batch is a turn
   limits,
   limitMet: (limit, sentence) => say({ kind: 'limit-met', limit, sentence }),
   thread,
@@ -91,8 +94,10 @@ const running = loop.runDedicated({
   wakeFd,
   pendingWork: () => plane.background.count > 0 || stopping,
   onWake: applyPublished,
+  patienceMs: () => plane.scheduler.patienceMs,
   afterBatch: () => {
     flushScheduled();
+    plane.scheduler.endTurn();
     if (stopping) void stop();
   },
 });

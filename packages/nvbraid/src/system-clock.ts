@@ -2,3 +2,8 @@ import type { Clock } from '@nvbraid/base';
 
 /** The monotonic clock of the machine. */
 export const systemClock: Clock = { nowMs: () => performance.now() };
+
+const origin = performance.timeOrigin;
+
+/** The same with one zero for all threads: for what they share. */
+export const sharedClock: Clock = { nowMs: () => performance.now() + origin };

@@ -1,4 +1,5 @@
 import type { BlockDevice, DeviceSpec, FilterConfig, ZonedOptions } from '@nvbraid/blockdev';
+import type { HostOptions } from './host-block.ts';
 import type { TargetLimits } from './target-limits.ts';
 
 export interface TargetOptions {
@@ -10,6 +11,9 @@ export interface TargetOptions {
   limits?: Partial<TargetLimits>;
   /** Where what namespaces on block devices keep beside their blocks is put; beside files it lies in FILE.nvbraid. */
   stateDirectory?: string;
+  /** What every host may do, and what single ones may, by NQN; `target.hosts.setOptions` changes it later. */
+  hostDefaults?: HostOptions;
+  hosts?: Record<string, HostOptions>;
 }
 
 export interface NamespaceConfig {

@@ -69,6 +69,7 @@ export class TargetConnections {
     const local = { traddr: connection.local.address, trsvcid: String(connection.local.port) };
     const queue = new QueuePair(environment, (made) => core.acceptQueue(made, port, local));
     const driver = new QueueDriver(queue, connection, {
+      turns: plane.scheduler,
       afterFlush: () => this.#afterFlush(entry),
       paused: (paused) => environment.paused(paused),
       closed: (_driver, error) => this.closed(entry, error),
@@ -119,6 +120,7 @@ export class TargetConnections {
       plane.queueClosed(queue, error); // reports the queue gone when its devices have finished
     } else {
       if (queue.fatal) this.#options.fatal();
+      plane.leave(entry.driver);
       queue.closed();
       plane.environment.remove(queue);
       if (entry.qid > 0) this.#options.ioQueueClosed(entry.controller!, entry.qid);

@@ -32,10 +32,11 @@ import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { SharedFiles } from './shared-files.ts';
-import { systemClock } from './system-clock.ts';
+import { sharedClock, systemClock } from './system-clock.ts';
 import type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 import { identityOf, type TargetConnection } from './target-connection.ts';
 import { TargetConnections } from './target-connections.ts';
+import { TargetHosts } from './target-hosts.ts';
 import { type TargetLimits, targetLimits } from './target-limits.ts';
 import type { TargetStats } from './target-stats.ts';
 import { failZoneOf, zonedOrNot, zonesOf } from './target-zones.ts';
@@ -68,6 +69,8 @@ export class Target extends EventEmitter<TargetEventMap> {
   readonly faults: TargetFaults;
   readonly limits: TargetLimits;
   readonly #limitLog: LimitLog;
+  /** The hosts that have a controller, and what each may have and do. */
+  readonly hosts: TargetHosts;
   readonly #poolBytes: number;
   readonly #plane: DataPlane;
   #reactors: Reactor[] = [];
@@ -98,7 +101,10 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.#limitLog = new LimitLog(systemClock, (message) => this.emit('log', message));
     const log = (message: string): boolean => this.emit('log', message);
     this.#sharedFiles = new SharedFiles({ stateDirectory: options.stateDirectory ?? null, log });
+    // Rows of the reactors, and one of the main thread.
+    this.hosts = new TargetHosts(this.limits, this.reactorCount + 1, options);
     this.core = new TargetCore(systemClock, this.#hooks(), this.limits);
+    this.hosts.attach(this.core.hosts);
     this.faults = new TargetFaults(this.core, (faults) => {
       this.#plane.faults.update(faults);
       for (const reactor of this.#reactors) reactor.publish({ kind: 'faults', faults });
@@ -108,6 +114,9 @@ export class Target extends EventEmitter<TargetEventMap> {
       killController: (association) => this.#killController(association),
       poolBytes: this.#poolBytes,
       threads: Math.max(1, this.reactorCount),
+      row: this.reactorCount,
+      clock: sharedClock,
+      nextTurn: (delayMs) => this.#nextTurn(delayMs),
       limits: this.limits,
       limitMet: (limit, sentence) => this.#limitLog.met(limit, sentence),
       queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
@@ -127,6 +136,12 @@ export class Target extends EventEmitter<TargetEventMap> {
       armTimer: (atMs) => this.#armTimer(atMs),
       log: (message) => this.emit('log', message),
     });
+  }
+
+  #nextTurn(delayMs: number): void {
+    const { scheduler } = this.#plane;
+    if (delayMs === 0) setImmediate(() => scheduler.endTurn());
+    else setTimeout(() => scheduler.woken(), delayMs).unref();
   }
 
   #inService(instance: number): boolean {
@@ -382,6 +397,8 @@ export class Target extends EventEmitter<TargetEventMap> {
         const entry = this.#connections.get(controller.adminQueue);
         if (entry !== undefined) {
           this.#connections.bound(entry, controller, 0);
+          const { id, block } = this.hosts.record(controller.hostnqn)!;
+          this.#plane.join(entry.queue, entry.driver, id, block.buffer, false);
           this.#showToFaults(entry, controller);
         }
         this.emit('controller-created', controller);
@@ -398,9 +415,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         if (tookMs > controller.subsystem!.cqtMs) this.emit('log', quietText(controller, tookMs));
       },
       namespacesChanged: (subsystem) => this.#publish(subsystem),
-      limitMet: (hostnqn, limit) => {
-        this.#limitLog.met(limit, `refused a Connect of ${hostnqn}: it, or all together, have what they may have`);
-      },
+      ...this.hosts.hooks(this.#limitLog),
       unlinked: (snapshot) => this.#publishSnapshot(snapshot),
       ioTotals: (subsystem): IoTotals => IoCounters.sum(this.#counters.get(subsystem.nqn) ?? []),
     };
@@ -410,6 +425,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const nqn = controller.subsystem!.nqn;
     const thread = this.reactorCount > 0 ? this.#leastBusyReactor() : 0;
     const counters = this.#countersOf(nqn)[thread]!;
+    const { id, block } = this.hosts.record(controller.hostnqn)!;
     const owner: QueueOwner = {
       association: this.#associationOf.get(controller)!,
       nqn,
@@ -421,6 +437,8 @@ export class Target extends EventEmitter<TargetEventMap> {
         cntlid: controller.cntlid,
         nvmOnly: controller.nvmOnly,
       },
+      block: block.buffer,
+      blockId: id,
     };
     this.#threadOf.set(owner, thread);
     return owner;

@@ -62,11 +62,11 @@ export class Watchdog {
   #judge(driver: QueueDriver, queue: QueuePair, nowMs: number): keyof WatchLimits | null {
     // While we do not read it is not the peer that is late.
     const reading = !driver.paused;
-    const inPdu = reading && queue.receivingPdu;
+    const pdu = reading ? queue.pduUnderWay : NOT;
     const sending = driver.connection.backlogBytes > 0;
     const r2tSinceMs = queue.oldestR2t(nowMs, !reading);
     if (nowMs - r2tSinceMs >= this.#limits.r2tTimeoutMs) return 'r2tTimeoutMs';
-    if (!inPdu && !sending) {
+    if (pdu === NOT && !sending) {
       this.#suspicions.delete(driver);
       return null;
     }
@@ -75,7 +75,6 @@ export class Watchdog {
       suspicion = { pdu: NOT, pduSinceMs: nowMs, drains: NOT, sendSinceMs: nowMs };
       this.#suspicions.set(driver, suspicion);
     }
-    const pdu = inPdu ? queue.pdusBegun : NOT;
     if (suspicion.pdu !== pdu) {
       suspicion.pdu = pdu;
       suspicion.pduSinceMs = nowMs;
@@ -85,7 +84,7 @@ export class Watchdog {
       suspicion.drains = drains;
       suspicion.sendSinceMs = nowMs;
     }
-    if (inPdu && nowMs - suspicion.pduSinceMs >= this.#limits.pduTimeoutMs) return 'pduTimeoutMs';
+    if (pdu !== NOT && nowMs - suspicion.pduSinceMs >= this.#limits.pduTimeoutMs) return 'pduTimeoutMs';
     if (sending && nowMs - suspicion.sendSinceMs >= this.#limits.sendTimeoutMs) return 'sendTimeoutMs';
     return null;
   }

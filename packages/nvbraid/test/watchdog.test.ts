@@ -9,11 +9,8 @@ import { Watchdog } from '../src/watchdog.ts';
 function played() {
   const facts = { receivingPdu: false, pdusBegun: 0, r2tSinceMs: NEVER, backlogBytes: 0, drains: 0, paused: false };
   const core = {
-    get receivingPdu() {
-      return facts.receivingPdu;
-    },
-    get pdusBegun() {
-      return facts.pdusBegun;
+    get pduUnderWay() {
+      return facts.receivingPdu ? facts.pdusBegun : -1;
     },
     oldestR2t: (nowMs: number, restart: boolean) => {
       if (restart && facts.r2tSinceMs !== NEVER) facts.r2tSinceMs = nowMs;

@@ -23,6 +23,7 @@ export * from './nqn.ts';
 export * from './port.ts';
 export * from './queue-interface.ts';
 export * from './queue-limits.ts';
+export type { PayloadShare } from './queue-memory.ts';
 export * from './queue-pair.ts';
 export * from './referrals.ts';
 export * from './request.ts';

@@ -2,12 +2,20 @@ import type { Outbox, SlabPool } from '@nvbraid/base';
 import { QUEUE_SLAB_BYTES } from './queue-limits.ts';
 import type { Slot } from './slot.ts';
 
+/** What all queues of one host in a thread hold together. */
+export interface PayloadShare {
+  heldBytes: number;
+  readonly limitBytes: number;
+}
+
 /**
- * The payload memory that the commands of one queue hold. A queue that holds nothing gets its slab in any case, so that
- * every queue always gets on; beyond that it has a share, and the pool of the thread has a limit.
+ * The payload memory that the commands of one queue hold. A queue that holds nothing gets its slab nearly in any
+ * case, so that every queue gets on; beyond that it has a share, its host has one, and the pool of the thread has a limit.
  */
 export class QueueMemory {
   readonly #pool: SlabPool;
+  /** Set once, before anything is held; null before Connect. */
+  share: PayloadShare | null = null;
   #heldBytes = 0;
   /** Data of in-capsule writes that devices are still working on. */
   #keptBytes = 0;
@@ -18,27 +26,48 @@ export class QueueMemory {
 
   /** Data of arrived writes waits for devices, and the payload limit of the thread is exceeded. */
   get overLimit(): boolean {
-    return this.#keptBytes > 0 && this.#pool.loanedBytes > this.#pool.limitBytes;
+    if (this.#keptBytes === 0) return false;
+    const { share } = this;
+    if (share !== null && share.heldBytes > share.limitBytes) return true;
+    return this.#pool.loanedBytes > this.#pool.limitBytes;
+  }
+
+  /**
+   * Whether a queue that holds nothing gets memory beyond the limits: up to twice what they say, and in any case when
+   * its host holds nothing at all. Thousands of queues of one host do not get more.
+   */
+  #mayExceed(length: number): boolean {
+    const { share } = this;
+    if (share === null || share.heldBytes === 0) return true;
+    if (share.heldBytes + length > 2 * share.limitBytes) return false;
+    return this.#pool.loanedBytes + length <= 2 * this.#pool.limitBytes;
   }
 
   /** A slab for `slot.dataLength` bytes; false when there is none now. */
   take(slot: Slot): boolean {
-    if (this.#heldBytes === 0) {
+    if (this.#heldBytes === 0 && this.#mayExceed(slot.dataLength)) {
       this.takeAnyway(slot, slot.dataLength);
       return true;
     }
     if (this.#heldBytes + slot.dataLength > QUEUE_SLAB_BYTES) return false;
+    const { share } = this;
+    if (share !== null && share.heldBytes + slot.dataLength > share.limitBytes) return false;
     const slab = this.#pool.take(slot.dataLength);
     if (slab === null) return false;
     slot.slab = slab;
-    this.#heldBytes += slab.length;
+    this.#hold(slab.length);
     return true;
   }
 
   /** For bytes that have already arrived, or are there already. */
   takeAnyway(slot: Slot, length: number): void {
     slot.slab = this.#pool.takeOverLimit(length);
-    this.#heldBytes += slot.slab.length;
+    this.#hold(slot.slab.length);
+  }
+
+  #hold(length: number): void {
+    this.#heldBytes += length;
+    if (this.share !== null) this.share.heldBytes += length;
   }
 
   /** As `takeAnyway`, for in-capsule data. */
@@ -62,7 +91,7 @@ export class QueueMemory {
   }
 
   #forget(slot: Slot): void {
-    this.#heldBytes -= slot.slab!.length;
+    this.#hold(-slot.slab!.length);
     if (slot.kept) this.#keptBytes -= slot.slab!.length;
     slot.kept = false;
     slot.slab = null;

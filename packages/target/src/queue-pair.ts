@@ -143,19 +143,17 @@ export class QueuePair implements CommandQueue, PduSink {
     return this.#outstanding;
   }
 
-  /** The first bytes of a PDU have arrived and its last have not. */
-  get receivingPdu(): boolean {
-    return this.#framer.alive && !this.#framer.idle;
+  /** Which PDU has begun to arrive and not ended, by number; -1 when there is none. */
+  get pduUnderWay(): number {
+    return this.#framer.alive && !this.#framer.idle ? this.#framer.begun : -1;
   }
 
-  get pdusBegun(): number {
-    return this.#framer.begun;
+  /** R2Ts are not answered yet. */
+  get awaitsData(): boolean {
+    return this.#r2tsOpen > 0;
   }
 
-  /**
-   * Since when an R2T waits for its data, as far as earlier calls have noticed it, in ms; NEVER when there is none.
-   * @param restart counts from now, since what has arrived meanwhile was not received
-   */
+  /** Since when an R2T waits for its data, as far as calls have noticed, in ms; or NEVER. `restart` counts from now. */
   oldestR2t(nowMs: number, restart: boolean): number {
     return this.#r2tsOpen === 0 ? NEVER : oldestR2t(this.#slots, nowMs, restart);
   }
@@ -196,10 +194,10 @@ export class QueuePair implements CommandQueue, PduSink {
   }
 
   /** Fills the outbox with what is ready; true when there is more than went in. */
-  transmit(out: Outbox): boolean {
+  transmit(out: Outbox, most = TRANSMIT_BYTES): boolean {
     if (this.#icRespDue) this.#emitIcResp(out);
     while (this.#outgoing.length > 0) {
-      if (!out.room(4, 256) || out.bytes >= TRANSMIT_BYTES) return true;
+      if (!out.room(4, 256) || out.bytes >= most) return true;
       const slot = this.#outgoing.shift()!;
       slot.queued = false;
       if (slot.state === SlotState.Done) this.#emitCompletion(slot, out);

@@ -50,6 +50,8 @@ export interface DedicatedOptions {
   onWake(): void;
   /** After every batch of events, at least every `waitMs`. */
   afterBatch?(): void;
+  /** Longest time to wait now, in milliseconds; 0 when there is something to do without any event. */
+  patienceMs?(): number;
   /** From `createWakeFd`, owned by the caller; without it the loop makes and owns one. */
   wakeFd?: number;
   /** Longest wait in one system call, in milliseconds, and so the delay of timers; default 100. */
@@ -355,7 +357,8 @@ export class EventLoop {
         this.#turnsDue = 1;
         break;
       }
-      if (count === 0) break;
+      // A wait that somebody's patience has cut short has found nothing, which is no reason to stop.
+      if (count === 0 && (this.#dedicated?.patienceMs?.() ?? 1) > 0) break;
     }
     this.#nodeReady = false;
     this.#woken = false;
@@ -364,7 +367,7 @@ export class EventLoop {
   #waitMs(): number {
     const options = this.#dedicated;
     if (options === null) return ATTACHED_WAIT_MS;
-    const waitMs = options.waitMs ?? DEDICATED_WAIT_MS;
+    const waitMs = Math.min(options.waitMs ?? DEDICATED_WAIT_MS, options.patienceMs?.() ?? DEDICATED_WAIT_MS);
     if (!options.pendingWork()) return waitMs;
     // Without Node's descriptor nothing but a turn shows whether the work is done.
     return this.#nodeFd < 0 ? 0 : Math.min(PENDING_WAIT_MS, waitMs);

@@ -44,6 +44,11 @@ export interface ConnectOptions extends SocketOptions {
 export interface ConnectionHandler {
   /** Bytes `start` to `end` of `memory` have arrived. They are valid until the call returns; all must be taken. */
   received(memory: Memory, start: number, end: number): void;
+  /**
+   * Optional, asked before each receive: false leaves what has arrived where it is, and it is offered again soon. For
+   * a longer time call `pause`, which is allowed in here.
+   */
+  mayReceive?(): boolean;
   /** Everything that `send` had to keep has gone out. */
   drained(): void;
   /** Once, last: the connection is gone. `error` is null when it was closed in order by either side. */

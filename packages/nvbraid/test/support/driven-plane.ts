@@ -1,8 +1,9 @@
-import { Memory, type Outbox } from '@nvbraid/base';
+import { FakeClock, Memory, type Outbox } from '@nvbraid/base';
 import type { BlockDevice } from '@nvbraid/blockdev';
 import type { NamespaceSnapshot, SubsystemSnapshot } from '@nvbraid/target';
 import type { Connection, ConnectionHandler } from '@nvbraid/transport';
 import { DataPlane, type DataPlaneOptions } from '../../src/data-plane.ts';
+import { HostBlock } from '../../src/host-block.ts';
 import { targetLimits } from '../../src/target-limits.ts';
 
 const HOST = { hostnqn: 'nqn.2024-01.example.com:host', hostid: '0'.repeat(32), cntlid: 1 };
@@ -58,11 +59,16 @@ function instanceOf(device: unknown): number {
 
 /** The data plane of one thread, driven by hand. */
 export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
+  const host = HostBlock.create(1);
+  host.set({}, targetLimits({}, 1 << 20));
   const gone: number[] = [];
   const logged: string[] = [];
   const plane = new DataPlane({
     poolBytes: 1 << 20,
     threads: 1,
+    row: 0,
+    clock: new FakeClock(),
+    nextTurn: () => {},
     limits: targetLimits({}, 1 << 20),
     limitMet: (_limit, sentence) => logged.push(sentence),
     queueGone: (_association, qid) => gone.push(qid),
@@ -76,7 +82,10 @@ export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
     plane.adopt(
       connection as unknown as Connection,
       { qid, sqSize, ...agreed, ...bytes },
-      { association: 1, nqn: NQN, portId: 1, counters: new SharedArrayBuffer(64), host: HOST },
+      {
+        ...{ association: 1, nqn: NQN, portId: 1, counters: new SharedArrayBuffer(64), host: HOST },
+        ...{ block: host.buffer, blockId: 1 },
+      },
     );
     return connection;
   };

@@ -120,14 +120,20 @@ export class LoopConnection implements Connection {
       return;
     }
     if (this.#paused && !this.#ending) return;
-    if (this.#inbox.length > 0) this.#deliver(handler);
-    else if (this.#finReceived) this.#peerEnded();
+    if (this.#inbox.length > 0) {
+      if (!this.#deliver(handler)) return;
+    } else if (this.#finReceived) this.#peerEnded();
     // What an ending side waits for is its own backlog, which calls back when it is empty.
     if (this.#inbox.length > 0 || (this.#finReceived && (this.#finSent || !this.#ending))) this.#schedule();
   };
 
-  #deliver(handler: ConnectionHandler): void {
+  /** False when the handler does not want it now. */
+  #deliver(handler: ConnectionHandler): boolean {
     const { receiveMemory, split } = this.#settings;
+    if (!this.#ending && handler.mayReceive?.() === false) {
+      if (!this.#paused) setImmediate(() => this.#schedule());
+      return false;
+    }
     const available = Math.min(this.#inbox.length, receiveMemory.length);
     const direct = this.#settings.direct && !this.#ending ? (handler.directLength?.() ?? 0) : 0;
     const n = split(direct > 0 ? Math.min(available, direct) : available);
@@ -135,9 +141,10 @@ export class LoopConnection implements Connection {
     if (direct > 0) this.#inbox.shift(handler.directMemory!(), handler.directOffset!(), n);
     else this.#inbox.shift(receiveMemory, 0, n);
     this.#peer!.#fillWindow();
-    if (this.#ending) return;
+    if (this.#ending) return true;
     if (direct > 0) handler.directReceived!(n);
     else handler.received(receiveMemory, 0, n);
+    return true;
   }
 
   #peerEnded(): void {

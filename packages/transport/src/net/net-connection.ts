@@ -109,13 +109,16 @@ export class NetConnection implements Connection {
   /** Called for every read; answers whether to read on. */
   readInto(memory: Memory, length: number): boolean {
     if (!this.#open || this.#ending) return this.#open;
-    if (this.#handler === null || this.#paused) {
+    const asks = this.#handler !== null && !this.#paused && this.#held.length === 0;
+    const refused = asks && this.#handler!.mayReceive?.() === false;
+    if (refused) setImmediate(this.#deliverHeld);
+    if (!asks || refused) {
       const copy = Memory.alloc(length);
       copyBytes(memory, 0, copy, 0, length);
       this.#held.push(copy);
       return false;
     }
-    this.#handler.received(memory, 0, length);
+    this.#handler!.received(memory, 0, length);
     return this.#open && (this.#ending || !this.#paused);
   }
 
@@ -128,6 +131,10 @@ export class NetConnection implements Connection {
   readonly #deliverHeld = (): void => {
     while (this.#held.length > 0) {
       if (!this.#open || this.#paused || this.#ending) return;
+      if (this.#handler?.mayReceive?.() === false) {
+        setImmediate(this.#deliverHeld);
+        return;
+      }
       const memory = this.#held.shift()!;
       this.#handler?.received(memory, 0, memory.length);
     }
@@ -136,6 +143,12 @@ export class NetConnection implements Connection {
 
   #copyIn(chunk: Buffer): void {
     const memory = Memory.over(chunk);
+    if (this.#held.length > 0 || this.#handler?.mayReceive?.() === false) {
+      this.#held.push(memory);
+      this.#socket.pause();
+      setImmediate(this.#deliverHeld);
+      return;
+    }
     if (this.#open && !this.#ending) this.#handler?.received(memory, 0, chunk.length);
   }
 

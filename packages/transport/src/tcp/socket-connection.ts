@@ -34,6 +34,7 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
   #fd: number;
   #handler: ConnectionHandler | null = null;
   #takesDirect = false;
+  #asks = false;
   #detached = false;
   /** What epoll watches for; -1 while it does not know the descriptor. */
   #watching = -1;
@@ -66,6 +67,7 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
   start(handler: ConnectionHandler): void {
     assert(this.#handler === null && !this.#detached, 'connection started twice');
     this.#handler = handler;
+    this.#asks = handler.mayReceive !== undefined;
     this.#takesDirect =
       handler.directLength !== undefined &&
       handler.directMemory !== undefined &&
@@ -141,6 +143,8 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
   #receive(): void {
     const handler = this.#handler;
     if (this.#ending || handler === null) return this.#discard();
+    // What is not taken now makes the descriptor ready again: epoll is level-triggered.
+    if (this.#asks && !handler.mayReceive!()) return;
     if (this.#takesDirect) {
       const length = handler.directLength!();
       if (length >= DIRECT_FROM_BYTES) return this.#receiveDirect(handler, length);
