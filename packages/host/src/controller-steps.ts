@@ -102,9 +102,10 @@ function* pollStatus(admin: AdminChannel, timeoutMs: number, reached: (csts: Cst
 
 /** The value of CC for an enabled controller. */
 function configuration(cap: CapProperty, shn: number): bigint {
+  // All command sets where there are several: zoned namespaces are not there otherwise.
   let css = 0;
-  // The NVM command set alone where there is a choice: no other one is used.
-  if ((cap.css & CapCss.Nvm) === 0) css = (cap.css & CapCss.Iocs) !== 0 ? 6 : (cap.css & CapCss.NoIo) !== 0 ? 7 : 0;
+  if ((cap.css & CapCss.Iocs) !== 0) css = 6;
+  else if ((cap.css & CapCss.Nvm) === 0 && (cap.css & CapCss.NoIo) !== 0) css = 7;
   return propertyValue(CcProperty, { en: 1, css, mps: cap.mpsmin, shn, iosqes: 6, iocqes: 4 });
 }
 

@@ -1,5 +1,6 @@
 import {
   Cns,
+  Csi,
   DNR,
   IdentifyNamespace,
   Lid,
@@ -16,6 +17,9 @@ import { NAMESPACES_MAX } from './limits.ts';
 import { type NamespaceInfo, namespaceInfo } from './namespace-info.ts';
 import { NvmeError } from './nvme-error.ts';
 import type { Steps } from './task.ts';
+
+/** Command sets whose namespaces are blocks; others mean something else by the same structures. */
+const KNOWN_SETS: ReadonlySet<number> = new Set([Csi.Nvm, Csi.Zoned]);
 
 /** Reads the list of changed namespaces, which lets the controller tell of the next change. */
 export function* acknowledgeNamespaceChange(admin: AdminChannel): Steps {
@@ -72,7 +76,8 @@ function* identifyNamespace(
   // It may have gone since the list was read.
   if (!said(request, inUse, what)) return null;
   const identify = IdentifyNamespace.parse(request.memory.view, 0);
-  return namespaceInfo(nsid, identify, yield* namespaceIds(admin, nsid, identify, vs, inUse));
+  const ids = yield* namespaceIds(admin, nsid, identify, vs, inUse);
+  return KNOWN_SETS.has(ids.csi ?? Csi.Nvm) ? namespaceInfo(nsid, identify, ids) : null;
 }
 
 /** False when the controller refuses to say. @throws NvmeError if asking again may help, and matters */

@@ -112,7 +112,7 @@ test('limits of the controller hold: MQES, MAXCMD, IOCCSZ, ICDOFF, MDTS, AERL', 
 test('CC.CSS follows CAP.CSS', () => {
   for (const [css, expected] of [
     [0x01, 0],
-    [0x41, 0],
+    [0x41, 6],
     [0x40, 6],
     [0x80, 7],
   ] as const) {

@@ -17,9 +17,13 @@ import {
   AdminOpcode,
   type AnaLog,
   CCR_LSP_RMC,
+  Cns,
   type CrossControllerResetEntry,
+  Csi,
   GetLogPageSqe,
   type IdentifyController,
+  IdentifyControllerZoned,
+  IdentifyNamespaceZoned,
   Lid,
   parseCrossControllerResetLog,
   Sqe,
@@ -31,6 +35,7 @@ import type { LatencySummary } from './host-latency.ts';
 import { LOG_PAGE_CHUNK_BYTES } from './host-limits.ts';
 import { HostNamespace, type IoOptions } from './host-namespace.ts';
 import type { HostRuntime } from './host-runtime.ts';
+import { ZonedNamespace } from './zoned-namespace.ts';
 
 /** All that a Cross-Controller Reset log can be. */
 const CCR_LOG_BYTES = 4096;
@@ -242,8 +247,8 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
   }
 
   /** The 4096 bytes of an Identify data structure. @throws NvmeError */
-  async identifyRaw(cns: number, nsid = 0, options: IoOptions = {}): Promise<Uint8Array> {
-    const request = identifyRequest(cns, nsid);
+  async identifyRaw(cns: number, nsid = 0, options: IoOptions & { csi?: number } = {}): Promise<Uint8Array> {
+    const request = identifyRequest(cns, nsid, { csi: options.csi ?? 0 });
     await this.#mustRun(request, `Identify ${cns.toString(16).padStart(2, '0')}h (nsid ${nsid})`, options.signal);
     return request.memory.bytes;
   }
@@ -280,6 +285,19 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
       'EPROTO',
       `the Cross-Controller Reset log of ${this.subsysnqn} cannot be read: ${log.reason}`,
     );
+  }
+
+  /** The zones of a namespace. @throws NvbraidError ENOENT, ENOTSUP when it has none; NvmeError */
+  async zoned(nsid: number, options: IoOptions = {}): Promise<ZonedNamespace> {
+    const namespace = this.namespaces.get(nsid);
+    if (namespace === undefined) throw new NvbraidError('ENOENT', `there is no namespace ${nsid}`);
+    if (namespace.descriptors.csi !== Csi.Zoned) throw new NvbraidError('ENOTSUP', `namespace ${nsid} is not zoned`);
+    const csi = { ...options, csi: Csi.Zoned };
+    const page = await this.identifyRaw(Cns.CsNamespace, nsid, csi);
+    const limits = await this.identifyRaw(Cns.CsController, 0, csi);
+    const { zasl } = IdentifyControllerZoned.parse(new DataView(limits.buffer, limits.byteOffset));
+    const identify = IdentifyNamespaceZoned.parse(new DataView(page.buffer, page.byteOffset));
+    return new ZonedNamespace(this.io, namespace, identify, zasl);
   }
 
   /** Ends what is under way, tells the controller that the host goes, and closes. Can be called again. */

@@ -161,6 +161,31 @@ export class HostIo {
     return this.#began(operation, promise);
   }
 
+  /**
+   * One command that is sent once: whether it has run that was lost with its connection cannot be known, and running it
+   * again would be a second one.
+   * @returns dwords 0 and 1 of its completion
+   */
+  async once(
+    kind: OperationKind,
+    namespace: IoNamespace,
+    slba: number,
+    bytes: number,
+    prepare: (command: IoCommand) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<{ dw0: number; dw1: number }> {
+    const answer = { dw0: 0, dw1: 0 };
+    const operation = this.#begin(kind, namespace, slba, bytes, signal);
+    operation.answered = (dw0, dw1) => Object.assign(answer, { dw0, dw1 });
+    const promise = this.#promise(operation);
+    const command = this.#add(operation, slba);
+    prepare(command);
+    command.retries = this.maxRetries;
+    this.#submit(command);
+    await this.#began(operation, promise);
+    return answer;
+  }
+
   /** The controller is live: what was held back goes out. */
   resume(): void {
     const commands = [...this.#parked];
@@ -254,8 +279,9 @@ export class HostIo {
   #count(operation: Operation): void {
     const { counters } = this;
     if (operation.kind === 'Read') counters.readBytes += operation.bytes;
-    else if (operation.kind === 'Write' || operation.kind === 'Compare and Write')
+    else if (operation.kind === 'Write' || operation.kind === 'Compare and Write' || operation.kind === 'Zone Append') {
       counters.writtenBytes += operation.bytes;
+    }
     this.latency.record(systemClock.nowMs() - operation.startMs);
   }
 
@@ -359,6 +385,7 @@ export class HostIo {
       operation.status = status;
       operation.failedSlba = command.slba;
     }
+    if (status === 0) operation.answered?.(command.dw0, command.dw1);
     command.memory = NO_MEMORY;
     command.queue = null;
     command.partner = null;

@@ -13,5 +13,7 @@ export const POOLED_OPERATIONS = 4096;
 /** Entries of a discovery log that are read, and attempts to read it while it keeps changing. */
 export const DISCOVERY_RECORDS_MAX = 16384;
 export const DISCOVERY_ATTEMPTS = 10;
+/** Zones that one report asks for. */
+export const ZONE_REPORT_ZONES = 1023;
 /** Bytes of a log page read by one command. */
 export const LOG_PAGE_CHUNK_BYTES = 4096;

@@ -22,7 +22,17 @@ export type OperationKind =
   | 'Write Uncorrectable'
   | 'Dataset Management'
   | 'Verify'
-  | 'Copy';
+  | 'Copy'
+  | ZoneOperationKind;
+
+export type ZoneOperationKind =
+  | 'Zone Append'
+  | 'Zone Report'
+  | 'Zone Open'
+  | 'Zone Close'
+  | 'Zone Finish'
+  | 'Zone Reset'
+  | 'Zone Offline';
 
 /**
  * One call of a namespace method: a promise and the commands that serve it. The objects are used again; only the promise
@@ -44,6 +54,8 @@ export class Operation {
   readonly commands: IoCommand[] = [];
   signal: AbortSignal | null = null;
   onAbort: (() => void) | null = null;
+  /** Called with dwords 0 and 1 when a command has succeeded, for those that answer something there. */
+  answered: ((dw0: number, dw1: number) => void) | null = null;
   resolve: () => void = nothing;
   reject: (error: Error) => void = nothing;
 
@@ -62,6 +74,7 @@ export class Operation {
   /** Refers to nothing any more, until it is used again. */
   release(): void {
     this.namespace = NOWHERE;
+    this.answered = null;
     this.resolve = nothing;
     this.reject = nothing;
   }

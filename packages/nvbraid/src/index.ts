@@ -1,5 +1,13 @@
 export { type ErrorCode, NvbraidError } from '@nvbraid/base';
-export { type DeviceSpec, fileDevice, memoryDevice, nullDevice, volatileCache } from '@nvbraid/blockdev';
+export {
+  type DeviceSpec,
+  fileDevice,
+  memoryDevice,
+  nullDevice,
+  volatileCache,
+  type ZonedOptions,
+  zonedDevice,
+} from '@nvbraid/blockdev';
 export {
   type AsyncEvent,
   type HostControllerState,
@@ -20,3 +28,4 @@ export * from './target.ts';
 export type { HostInfo, TargetHosts } from './target-hosts.ts';
 export type { TargetLimits } from './target-limits.ts';
 export type { TargetStats } from './target-stats.ts';
+export * from './zoned-namespace.ts';
