@@ -1,7 +1,7 @@
 import { NvbraidError } from '@nvbraid/base';
 import type { BlockDevice, DeviceSpec, OpenOptions, PreparedDevice } from './block-device.ts';
 import type { FileDeviceSpec, PreparedFileDevice } from './file/file-spec.ts';
-import { openFileDevice, prepareFile, releaseFile } from './file/prepare-file.ts';
+import { measureFile, openFileDevice, prepareFile, releaseFile } from './file/prepare-file.ts';
 import type { FilterKind, FilterSpec, PreparedFilter } from './filters/filter.ts';
 import { FILTER_KINDS } from './filters/filter-table.ts';
 import { tunableRow } from './filters/tunable.ts';
@@ -17,6 +17,8 @@ interface Kind {
   prepareNow(spec: DeviceSpec): PreparedDevice | null;
   prepare(spec: DeviceSpec): Promise<PreparedDevice> | PreparedDevice;
   open(prepared: PreparedDevice, options: OpenOptions): BlockDevice;
+  /** Looks at the size again; the answer shares everything with what was prepared. */
+  measure(prepared: PreparedDevice): Promise<PreparedDevice>;
   release(prepared: PreparedDevice): Promise<void> | void;
 }
 
@@ -25,12 +27,15 @@ function row<S extends DeviceSpec, P extends PreparedDevice & S>(kind: {
   prepareNow?(spec: S): P | null;
   prepare?(spec: S): Promise<P>;
   open(prepared: P, options: OpenOptions): BlockDevice;
+  /** Absent: the size never changes. */
+  measure?(prepared: P): Promise<P>;
   release?(prepared: P): Promise<void> | void;
 }): Kind {
   return {
     prepareNow: (spec) => kind.prepareNow?.(spec as S) ?? null,
     prepare: (spec) => (kind.prepare ?? kind.prepareNow)!(spec as S)!,
     open: (prepared, options) => kind.open(prepared as P, options),
+    measure: async (prepared) => kind.measure?.(prepared as P) ?? prepared,
     release: (prepared) => kind.release?.(prepared as P),
   };
 }
@@ -71,6 +76,10 @@ function filterRow(filter: FilterKind): Kind {
       }
       const lower = openDevice(spec.lower, options);
       return filter.open(spec, lower, options);
+    },
+    async measure(spec) {
+      const lower = await measureDevice(spec.lower);
+      return { ...spec, blockCount: lower.blockCount, lower };
     },
     async release(spec) {
       await filter.release?.(spec);
@@ -114,7 +123,12 @@ const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ['zoned', ZONED],
   [
     'file',
-    row<FileDeviceSpec, PreparedFileDevice>({ prepare: prepareFile, open: openFileDevice, release: releaseFile }),
+    row<FileDeviceSpec, PreparedFileDevice>({
+      prepare: prepareFile,
+      open: openFileDevice,
+      measure: measureFile,
+      release: releaseFile,
+    }),
   ],
 ]);
 
@@ -139,6 +153,15 @@ export function openDevice(spec: DeviceSpec, options: OpenOptions): BlockDevice 
     throw new NvbraidError('EINVAL', `a ${spec.kind} device must be prepared before it is opened`);
   }
   return kindOf(prepared).open(prepared, options);
+}
+
+/**
+ * The device with the size that its file has by now. It shares everything with `prepared`, and replaces it; views that
+ * are open serve the new size too.
+ * @throws NvbraidError EINVAL when the size is not a whole number of blocks, EIO
+ */
+export async function measureDevice(prepared: PreparedDevice): Promise<PreparedDevice> {
+  return kindOf(prepared).measure(prepared);
 }
 
 /** Gives back what `prepareDevice` took. Every thread must have closed its view. */

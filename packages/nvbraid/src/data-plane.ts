@@ -36,6 +36,8 @@ export interface QueueOwner {
   readonly association: number;
   readonly nqn: string;
   readonly portId: number;
+  /** One word that is set whenever something arrives on the queue: see `Controller.traffic`. */
+  readonly traffic: SharedArrayBuffer;
   /** Where the commands of this subsystem in this thread are counted. */
   readonly counters: SharedArrayBuffer;
   readonly host: IoHost;
@@ -291,6 +293,7 @@ export class DataPlane {
 
   /** Registers a queue whose connection this thread drives. */
   own(queue: QueuePair, driver: QueueDriver, owner: QueueOwner): void {
+    driver.traffic = new Int32Array(owner.traffic);
     this.environment.add(queue, driver);
     this.#queues.set(queue, { owner, driver, error: null });
     this.join(queue, driver, owner.blockId, owner.block, true);

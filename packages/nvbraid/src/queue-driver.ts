@@ -81,6 +81,8 @@ export interface DriverHooks {
 export class QueueDriver implements ConnectionHandler {
   readonly core: StreamCore;
   readonly connection: Connection;
+  /** A word that is set with each batch that arrives. */
+  traffic: Int32Array = new Int32Array(1);
   readonly #hooks: DriverHooks;
   readonly #turns: Turns | null;
   readonly #out: Outbox;
@@ -140,6 +142,7 @@ export class QueueDriver implements ConnectionHandler {
   }
 
   received(memory: Memory, start: number, end: number): void {
+    this.traffic[0] = 1; // a plain store: whoever reads it looks seconds later
     this.#hooks.beforeReceive?.();
     if (this.#gone) return;
     if (this.tap === null) this.core.receive(memory, start, end);
@@ -161,6 +164,7 @@ export class QueueDriver implements ConnectionHandler {
   }
 
   directReceived(length: number): void {
+    this.traffic[0] = 1;
     this.#hooks.beforeReceive?.();
     if (this.#gone) return;
     this.core.directReceived(length);

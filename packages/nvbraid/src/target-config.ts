@@ -1,4 +1,5 @@
 import type { BlockDevice, DeviceSpec, FilterConfig, ZonedOptions } from '@nvbraid/blockdev';
+import type { PortOptions } from '@nvbraid/target';
 import type { HostOptions } from './host-block.ts';
 import type { TargetLimits } from './target-limits.ts';
 
@@ -30,9 +31,16 @@ export interface NamespaceConfig {
   readOnly?: boolean;
   /** Makes it a zoned namespace: cuts the device, with its filters, into zones, as `zonedDevice` does. */
   zoned?: ZonedOptions;
+  /** 1 … 128, default 1. */
+  anaGroupId?: number;
+  /** Default true. A disabled namespace keeps its device claimed. */
+  enabled?: boolean;
+  /** NQNs of the hosts that see it; default null, for all. */
+  hosts?: string[] | null;
 }
 
-export interface ListenConfig {
+export interface ListenConfig
+  extends Pick<PortOptions, 'inCapsuleBytes' | 'maxQueueSize' | 'mdts' | 'defaultAnaState'> {
   /** tcp (default), net or loop. */
   transport?: string;
   address: string;

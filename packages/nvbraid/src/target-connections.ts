@@ -67,7 +67,8 @@ export class TargetConnections {
     }
     const { environment } = plane;
     const local = { traddr: connection.local.address, trsvcid: String(connection.local.port) };
-    const queue = new QueuePair(environment, (made) => core.acceptQueue(made, port, local));
+    const offered = { inCapsuleBytes: port.inCapsuleBytes, maxDataBytes: 4096 << port.mdts };
+    const queue = new QueuePair(environment, (made) => core.acceptQueue(made, port, local), offered);
     const driver = new QueueDriver(queue, connection, {
       turns: plane.scheduler,
       afterFlush: () => this.#afterFlush(entry),

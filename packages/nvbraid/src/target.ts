@@ -2,28 +2,22 @@ import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { NvbraidError } from '@nvbraid/base';
 import {
-  type BlockDevice,
-  openDevice,
-  type PreparedDevice,
-  prepareDevice,
-  releaseDevice,
-  stackFilters,
-} from '@nvbraid/blockdev';
-import {
+  ANA_TRANSITION_SECONDS,
   type CommandQueue,
   type Controller,
   type GoneReason,
   IoCounters,
   type IoTotals,
   type Port,
+  type PortOptions,
   type Subsystem,
   type SubsystemOptions,
   type SubsystemSnapshot,
   Target as TargetCore,
   type TargetHooks,
 } from '@nvbraid/target';
-import { type Connection, installNativeCrc32c, type Listener, transport } from '@nvbraid/transport';
-import { DataPlane, isOpenDevice, type QueueOwner } from './data-plane.ts';
+import { installNativeCrc32c, transport } from '@nvbraid/transport';
+import { DataPlane, type QueueOwner } from './data-plane.ts';
 import { type NamespaceFilters, namespaceFilters } from './faults/namespace-filters.ts';
 import { TargetFaults } from './faults/target-faults.ts';
 import { LimitLog } from './limit-log.ts';
@@ -38,8 +32,10 @@ import { identityOf, type TargetConnection } from './target-connection.ts';
 import { TargetConnections } from './target-connections.ts';
 import { TargetHosts } from './target-hosts.ts';
 import { type TargetLimits, targetLimits } from './target-limits.ts';
+import { TargetNamespaces } from './target-namespaces.ts';
+import { TargetPorts } from './target-ports.ts';
 import type { TargetStats } from './target-stats.ts';
-import { failZoneOf, zonedOrNot, zonesOf } from './target-zones.ts';
+import { failZoneOf } from './target-zones.ts';
 
 export type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 
@@ -74,9 +70,9 @@ export class Target extends EventEmitter<TargetEventMap> {
   readonly #poolBytes: number;
   readonly #plane: DataPlane;
   #reactors: Reactor[] = [];
-  readonly #listeners = new Map<number, Listener>();
+  readonly #ports: TargetPorts;
+  readonly #namespaces: TargetNamespaces;
   readonly #connections: TargetConnections;
-  readonly #prepared = new Map<string, PreparedDevice>();
   readonly #sharedFiles: SharedFiles;
   /** Associations by number, for what reactors report. */
   readonly #associations = new Map<number, Controller>();
@@ -136,6 +132,20 @@ export class Target extends EventEmitter<TargetEventMap> {
       armTimer: (atMs) => this.#armTimer(atMs),
       log: (message) => this.emit('log', message),
     });
+    this.#namespaces = new TargetNamespaces({
+      core: this.core,
+      reactorCount: this.reactorCount,
+      sharedFiles: this.#sharedFiles,
+      settled: () => this.#settled(),
+    });
+    this.#ports = new TargetPorts({
+      core: this.core,
+      reactorCount: this.reactorCount,
+      accept: (port, transportName, connection) => this.#connections.accept(port, transportName, connection),
+      closed: (port) => {
+        for (const entry of this.#connections.values()) if (entry.port === port) this.#connections.dismiss(entry);
+      },
+    });
   }
 
   #nextTurn(delayMs: number): void {
@@ -146,7 +156,7 @@ export class Target extends EventEmitter<TargetEventMap> {
 
   #inService(instance: number): boolean {
     for (const subsystem of this.core.subsystems) {
-      for (const namespace of subsystem.namespaces) if (namespace.instance === instance) return true;
+      for (const namespace of subsystem.allocated) if (namespace.instance === instance) return true;
     }
     return false;
   }
@@ -172,52 +182,13 @@ export class Target extends EventEmitter<TargetEventMap> {
    * @returns the nsid
    * @throws NvbraidError ENOENT, EACCES, EINVAL, EBUSY
    */
-  async addNamespace(nqn: string, config: NamespaceConfig): Promise<number> {
-    const subsystem = this.core.subsystem(nqn);
-    if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
-    let prepared: PreparedDevice | BlockDevice;
-    if (isOpenDevice(config.device)) {
-      if ((config.filters ?? []).length > 0) {
-        throw new NvbraidError('EINVAL', 'filters stand on a device spec, not on a device that is open');
-      }
-      if (this.reactorCount > 0) {
-        throw new NvbraidError(
-          'EINVAL',
-          'a device object works only without reactors: give a device spec, or reactors: 0',
-        );
-      }
-      prepared = config.device;
-    } else prepared = await prepareDevice(zonedOrNot(stackFilters(config.device, config.filters ?? []), config.zoned));
-    try {
-      // What a reactor could not open is refused here, where somebody can read why.
-      if (this.reactorCount > 0) await openDevice(prepared as PreparedDevice, { threads: this.reactorCount }).close();
-      if (!isOpenDevice(prepared)) await this.#sharedFiles.enter(subsystem, prepared);
-      const namespace = subsystem.addNamespace({
-        ...(config.nsid === undefined ? {} : { nsid: config.nsid }),
-        ...(config.uuid === undefined ? {} : { uuid: config.uuid }),
-        ...(config.nguid === undefined ? {} : { nguid: config.nguid }),
-        ...(config.eui64 === undefined ? {} : { eui64: config.eui64 }),
-        device: prepared,
-        blockSize: prepared.blockSize,
-        blockCount: prepared.blockCount,
-        readOnly: config.readOnly ?? prepared.readOnly,
-        thin: prepared.thin,
-        volatileWriteCache: prepared.volatileWriteCache,
-        compareAndWrite: prepared.compareAndWrite ?? false,
-        writeUncorrectable: isOpenDevice(prepared) ? prepared.marks != null : prepared.uncorrectable === true,
-        ...zonesOf(prepared),
-      });
-      if (!isOpenDevice(prepared)) this.#prepared.set(`${nqn}/${namespace.nsid}`, prepared);
-      return namespace.nsid;
-    } catch (error) {
-      if (!isOpenDevice(prepared)) await this.#giveBack(prepared);
-      throw error;
-    }
+  addNamespace(nqn: string, config: NamespaceConfig): Promise<number> {
+    return this.#namespaces.add(nqn, config);
   }
 
   /** The filters of a namespace, to look at and to change while it is in service. @throws NvbraidError ENOENT */
   filters(nqn: string, nsid: number): NamespaceFilters {
-    return namespaceFilters(this.core, this.#prepared, nqn, nsid);
+    return namespaceFilters(this.core, this.#namespaces.prepared, nqn, nsid);
   }
 
   /**
@@ -234,11 +205,22 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   /** Takes a namespace out of service. Fulfilled when no thread uses its device any more. @throws NvbraidError ENOENT */
-  async removeNamespace(nqn: string, nsid: number): Promise<void> {
-    const subsystem = this.core.subsystem(nqn);
-    if (subsystem === undefined) throw new NvbraidError('ENOENT', `there is no subsystem ${nqn}`);
-    subsystem.removeNamespace(nsid);
-    await this.#release(nqn, [nsid]);
+  removeNamespace(nqn: string, nsid: number): Promise<void> {
+    return this.#namespaces.remove(nqn, nsid);
+  }
+
+  /** Keeps a namespace but shows it to nobody, or shows it again as what it was. @throws NvbraidError ENOENT */
+  setNamespaceEnabled(nqn: string, nsid: number, enabled: boolean): Promise<void> {
+    return this.#namespaces.setEnabled(nqn, nsid, enabled);
+  }
+
+  /**
+   * Looks at the size of a namespace's file or block device again, after it has grown or shrunk; hosts are told.
+   * @returns its blocks
+   * @throws NvbraidError ENOENT, EINVAL when the size is not a whole number of blocks, EIO
+   */
+  revalidateNamespace(nqn: string, nsid: number): Promise<number> {
+    return this.#namespaces.revalidate(nqn, nsid);
   }
 
   /**
@@ -246,88 +228,50 @@ export class Target extends EventEmitter<TargetEventMap> {
    * more. @throws NvbraidError ENOENT
    */
   async removeSubsystem(nqn: string): Promise<void> {
-    const nsids = this.core.subsystem(nqn)?.namespaces.map(({ nsid }) => nsid) ?? [];
+    const nsids = this.core.subsystem(nqn)?.allocated.map(({ nsid }) => nsid) ?? [];
     this.core.removeSubsystem(nqn);
-    await this.#release(nqn, nsids);
+    await this.#namespaces.release(nqn, nsids);
   }
 
-  /** Gives back what namespaces that are out of service had prepared. */
-  async #release(nqn: string, nsids: number[]): Promise<void> {
-    const devices: PreparedDevice[] = [];
-    for (const nsid of nsids) {
-      const key = `${nqn}/${nsid}`;
-      const prepared = this.#prepared.get(key);
-      if (prepared !== undefined) devices.push(prepared);
-      this.#prepared.delete(key); // now: the number may have a new namespace before the old one has settled
-    }
+  /** Fulfilled when no thread uses a device that is out of service any more. */
+  #settled(): Promise<unknown> {
     this.#plane.closeUnused(); // nothing is published of a subsystem without ports
-    await Promise.all([this.#plane.settled(), ...this.#reactors.map((reactor) => reactor.barrier())]);
-    await Promise.all(devices.map((device) => this.#giveBack(device)));
+    return Promise.all([this.#plane.settled(), ...this.#reactors.map((reactor) => reactor.barrier())]);
   }
 
-  /** No thread uses the device any more. */
-  async #giveBack(device: PreparedDevice): Promise<void> {
-    await releaseDevice(device);
-    await this.#sharedFiles.leave(device);
+  /** Adds a port that listens, and links subsystems. @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP, ENOENT */
+  listen(config: ListenConfig): Promise<TargetPort> {
+    return this.#ports.listen(config);
   }
 
-  /** @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP, ENOENT */
-  async listen(config: ListenConfig): Promise<TargetPort> {
-    const row = transport(config.transport ?? 'tcp');
-    if (this.reactorCount > 0 && !row.canHandOff) {
-      throw new NvbraidError(
-        'ENOTSUP',
-        `transport '${row.name}' works without reactors only: create the target with 0 reactors`,
-      );
-    }
-    // Connections wait until the port is there: the system has already chosen the number that the port tells.
-    let port: Port | null = null;
-    const early: Connection[] = [];
-    const listener = await row.listen({ address: config.address, port: config.port }, (connection) => {
-      if (port === null) early.push(connection);
-      else this.#connections.accept(port, row.name, connection);
-    });
-    try {
-      const added = this.core.addPort({
-        ...(config.portid === undefined ? {} : { portId: config.portid }),
-        trtype: row.name === 'net' ? 'tcp' : row.name,
-        adrfam: listener.local.family,
-        traddr: listener.local.address,
-        trsvcid: String(listener.local.port),
-      });
-      try {
-        for (const nqn of config.subsystems ?? []) this.core.link(added.portId, nqn);
-      } catch (error) {
-        this.core.removePort(added.portId);
-        throw error;
-      }
-      port = added;
-    } catch (error) {
-      await listener.close();
-      for (const connection of early) connection.destroy(null);
-      throw error;
-    }
-    const { portId } = port;
-    this.#listeners.set(portId, listener);
-    for (const connection of early) this.#connections.accept(port, row.name, connection);
-    return {
-      portid: portId,
-      transport: row.name,
-      address: listener.local.address,
-      port: listener.local.port,
-      close: async () => {
-        if (!this.#listeners.delete(portId)) return;
-        await listener.close();
-        if (this.core.port(portId) !== undefined) this.core.removePort(portId);
-        for (const entry of this.#connections.values())
-          if (entry.port.portId === portId) this.#connections.dismiss(entry);
-      },
-    };
+  /** A port that does not listen before it is enabled, or its first subsystem linked. @throws NvbraidError EINVAL, EBUSY */
+  addPort(options: Omit<PortOptions, 'enabled'>): Port {
+    return this.#ports.add(options);
   }
 
-  /** Makes a subsystem reachable by a port that listens already. */
-  link(portid: number, nqn: string): void {
-    this.core.link(portid, nqn);
+  /** Listens, also without a subsystem: for discovery. @throws NvbraidError ENOENT, EADDRINUSE, EACCES, EINVAL */
+  enablePort(portid: number): Promise<void> {
+    return this.#ports.enable(portid);
+  }
+
+  /** Takes no connections any more; links and controllers of the port are gone. @throws NvbraidError ENOENT */
+  disablePort(portid: number): Promise<void> {
+    return this.#ports.disable(portid);
+  }
+
+  /** @throws NvbraidError ENOENT */
+  removePort(portid: number): Promise<void> {
+    return this.#ports.remove(portid);
+  }
+
+  /** Makes a subsystem reachable by a port, which the first one enables. @throws NvbraidError ENOENT, EADDRINUSE, EACCES */
+  link(portid: number, nqn: string): Promise<void> {
+    return this.#ports.link(portid, nqn);
+  }
+
+  /** Takes the way away again; the last one that goes disables the port. @throws NvbraidError ENOENT */
+  unlink(portid: number, nqn: string): Promise<void> {
+    return this.#ports.unlink(portid, nqn);
   }
 
   stats(): TargetStats {
@@ -357,8 +301,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.faults.close();
     this.#connections.close();
     if (this.#watch !== null) clearInterval(this.#watch);
-    await Promise.all([...this.#listeners.values()].map((listener) => listener.close()));
-    this.#listeners.clear();
+    await this.#ports.close();
     this.core.close();
     for (const entry of this.#connections.values()) this.#connections.dismiss(entry);
     const nqns = [...this.core.subsystems].map((subsystem) => subsystem.nqn);
@@ -372,9 +315,8 @@ export class Target extends EventEmitter<TargetEventMap> {
     for (const entry of this.#connections.values()) entry.connection.destroy(null);
     await this.#connections.emptied();
     await this.#plane.close();
-    await Promise.all([...this.#prepared.values()].map((device) => this.#giveBack(device)));
+    await this.#namespaces.close();
     await this.#sharedFiles.close();
-    this.#prepared.clear();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
   }
@@ -417,6 +359,11 @@ export class Target extends EventEmitter<TargetEventMap> {
       namespacesChanged: (subsystem) => this.#publish(subsystem),
       ...this.hosts.hooks(this.#limitLog),
       unlinked: (snapshot) => this.#publishSnapshot(snapshot),
+      anaChangeOverdue: (port, grpid) =>
+        this.emit(
+          'log',
+          `ANA group ${grpid} of port ${port.portId} has been in the change state for more than ANATT, ${ANA_TRANSITION_SECONDS} s: hosts may have given the path up`,
+        ),
       ioTotals: (subsystem): IoTotals => IoCounters.sum(this.#counters.get(subsystem.nqn) ?? []),
     };
   }
@@ -430,6 +377,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       association: this.#associationOf.get(controller)!,
       nqn,
       portId: entry.port.portId,
+      traffic: controller.traffic.buffer as SharedArrayBuffer,
       counters: counters.words.buffer as SharedArrayBuffer,
       host: {
         hostnqn: controller.hostnqn,

@@ -31,7 +31,7 @@ test('discover: the log of a port, and nothing is left behind', async () => {
 test('a log longer than one command reads', async () => {
   for (let i = 0; i < 20; i++) {
     target.addSubsystem({ nqn: `nqn.2014-08.org.example:${i}` });
-    target.link(port.portid, `nqn.2014-08.org.example:${i}`);
+    await target.link(port.portid, `nqn.2014-08.org.example:${i}`);
   }
   const { records } = await discover(options);
   assert.equal(records.length, 22);
@@ -44,7 +44,7 @@ test('a persistent discovery controller hears of changes', async () => {
   const before = await readDiscoveryLog(controller);
   const event = once(controller, 'aen');
   target.addSubsystem({ nqn: 'nqn.2014-08.org.example:late' });
-  target.link(port.portid, 'nqn.2014-08.org.example:late');
+  await target.link(port.portid, 'nqn.2014-08.org.example:late');
   const [{ info }] = await event;
   assert.equal(info, AsyncEventNotice.DiscoveryLogPageChange);
   const later = await readDiscoveryLog(controller);

@@ -413,7 +413,7 @@ test('fatal errors are told to the peer before the connection is closed', () => 
   // On the admin queue: the target closes the I/O queues itself when that one goes, perhaps before it has read all.
   const other = back.link(0);
   other.toHost.corruptAt = other.toHost.delivered + 20;
-  back.run(2500);
+  back.run(5500); // the first Keep Alive comes when half a timeout has passed without a command
   assert.match(back.host.error!.message, /broke the protocol: Header Digest Error/);
   assert.equal(other.target.fatalFes, Fes.HeaderDigestError, 'the target has heard why');
 });

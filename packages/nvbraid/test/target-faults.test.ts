@@ -299,7 +299,7 @@ test('a subsystem that comes back under its old name has none of its old namespa
   target.core.removeSubsystem(NQN);
   assert.equal(old.closed, true);
   target.addSubsystem({ nqn: NQN });
-  target.link(portid, NQN);
+  await target.link(portid, NQN);
   await target.addNamespace(NQN, { device: fresh });
   const { cntlid } = await RawPeer.admin(port, NQN);
   const peer = await RawPeer.io(port, NQN, cntlid);

@@ -16,6 +16,7 @@ import { IO_KIND } from './io-controller.ts';
 import { MAX_KEEP_ALIVE_MS } from './limits.ts';
 import { nqnProblem } from './nqn.ts';
 import type { Port } from './port.ts';
+import { MAX_QUEUE_SIZE } from './queue-limits.ts';
 import type { CommandQueue, CommandSet, Request } from './request.ts';
 import type { Target } from './target.ts';
 
@@ -59,7 +60,7 @@ export class ConnectCommands implements CommandSet {
       return request.complete(FabricsStatus.IncompatibleFormat | DNR, inSqe(ConnectSqe.recfmt));
     }
     // Queues are two entries at least: a queue of one could never hold a command (NVMe 0's based sizes start at 1).
-    if (sqe.sqsize === 0 || sqe.sqsize + 1 > this.#port.maxQueueSize) {
+    if (sqe.sqsize === 0 || sqe.sqsize + 1 > (sqe.qid === 0 ? MAX_QUEUE_SIZE : this.#port.maxQueueSize)) {
       return request.complete(INVALID_PARAMETERS, inSqe(ConnectSqe.sqsize));
     }
     if (nqnProblem(data.subnqn) !== null) return request.complete(INVALID_PARAMETERS, inData(ConnectData.subnqn));

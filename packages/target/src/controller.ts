@@ -61,6 +61,11 @@ export class Controller {
   /** Namespaces that changed since their log page was read: never more than the page holds. */
   readonly changedNamespaces = new Set<number>();
   readonly zoneChanges = new ZoneChanges();
+  /**
+   * One word, in memory that reactors share: not 0 when something has arrived on any queue of the controller since it was
+   * last looked at. That counts as a Keep Alive (Traffic Based Keep Alive Support; Base 2.1, 3.9.4).
+   */
+  readonly traffic = new Int32Array(new SharedArrayBuffer(4));
   /** When `tick` has to look at this controller. */
   deadlineMs = NEVER;
   #state: ControllerState = CONTROLLER_STATES.initial;
@@ -298,6 +303,7 @@ export class Controller {
 
   /** A Keep Alive command, or a change of state that starts the counting anew. */
   restartTimer(): void {
+    this.traffic[0] = 0;
     const ms = this.#timeoutMs();
     // The time for the first enable runs from the start: whatever a host says meanwhile, it cannot stay for ever.
     const fromMs = this.#everEnabled ? this.target.nowMs() : this.createdMs;
@@ -305,8 +311,9 @@ export class Controller {
     this.target.deadlineSet(this.deadlineMs);
   }
 
-  /** An admin command has arrived: it restarts every timer but that of Keep Alive. */
+  /** An admin command has arrived: it counts as traffic, and restarts every timer but that of Keep Alive. */
   touch(): void {
+    this.traffic[0] = 1;
     if (this.#state !== 'ready' || this.#keepAliveMs === 0) this.restartTimer();
   }
 
@@ -334,6 +341,8 @@ export class Controller {
     if (nowMs < this.deadlineMs) return;
     if (this.#state === 'gone') return this.#overdue(nowMs);
     const keepAlive = this.#state === 'ready' && this.#keepAliveMs > 0;
+    // As the specification wants it the host is given up between one and two timeouts after it has fallen silent.
+    if (keepAlive && Atomics.exchange(this.traffic, 0, 0) !== 0) return this.restartTimer();
     this.remove(keepAlive ? 'keep alive timeout' : this.#everEnabled ? 'idle timeout' : 'enable timeout');
   }
 

@@ -19,6 +19,8 @@ export interface NamespaceEntry {
   /** Every write ends on stable storage. */
   readonly writeThrough: boolean;
   readonly csi: number;
+  /** Hosts for which the namespace is there; null for all. */
+  readonly hosts: ReadonlySet<string> | null;
   /** The commands of its command set. */
   readonly commands: IoCommandRows;
   /** Null while nothing is reserved. */
@@ -68,6 +70,7 @@ export class NamespaceTable {
         pathStatus: namespace.pathStatus,
         writeThrough: namespace.writeThrough === true,
         csi: namespace.csi ?? Csi.Nvm,
+        hosts: namespace.hosts === undefined ? null : new Set(namespace.hosts),
         commands: ioCommandRows(namespace.csi ?? Csi.Nvm),
         reservation: namespace.reservation === undefined ? null : new ReservationGate(namespace.reservation),
       });
@@ -93,5 +96,26 @@ export class NamespaceTable {
 
   entries(): IterableIterator<NamespaceEntry> {
     return this.#entries.values();
+  }
+}
+
+/** The table as one host sees it: what is not shown to the host is not there. */
+export class NamespaceView {
+  readonly #table: NamespaceTable;
+  readonly #hostnqn: string;
+
+  constructor(table: NamespaceTable, hostnqn: string) {
+    this.#table = table;
+    this.#hostnqn = hostnqn;
+  }
+
+  find(nsid: number): NamespaceEntry | undefined {
+    const entry = this.#table.find(nsid);
+    if (entry === undefined || entry.hosts === null) return entry;
+    return entry.hosts.has(this.#hostnqn) ? entry : undefined;
+  }
+
+  entries(): NamespaceEntry[] {
+    return [...this.#table.entries()].filter(({ hosts }) => hosts === null || hosts.has(this.#hostnqn));
   }
 }

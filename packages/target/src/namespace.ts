@@ -43,7 +43,7 @@ export class Namespace {
   readonly nsid: number;
   /** Never used twice within a target: see NamespaceSnapshot. */
   readonly instance: number;
-  readonly device: unknown;
+  device: unknown;
   readonly blockSize: number;
   blockCount: number;
   readonly uuid: string;

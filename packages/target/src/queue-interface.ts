@@ -1,4 +1,5 @@
-import type { SlabPool } from '@nvbraid/base';
+import { assert, type SlabPool } from '@nvbraid/base';
+import { IN_CAPSULE_BYTES, MAX_DATA_TRANSFER_BYTES, MAX_H2C_DATA_BYTES, MAX_PDA } from './queue-limits.ts';
 import type { QueuePair } from './queue-pair.ts';
 
 /** What a queue needs from the thread it lives in. */
@@ -18,8 +19,28 @@ export interface QueueOptions {
   r2tBytes?: number;
   /** Data alignment wanted from the host: dwords minus one (CPDA). */
   cpda?: number;
+  /** In-capsule data that an I/O queue takes, in bytes; an admin queue always takes 8 KiB. */
+  inCapsuleBytes?: number;
+  /** Data of one command at most: what MDTS tells. */
+  maxDataBytes?: number;
   allowHdgst?: boolean;
   allowDdgst?: boolean;
+}
+
+/** The options with what holds where nothing is said. */
+export function queueOptions(options: QueueOptions): Required<QueueOptions> {
+  const all = {
+    maxH2CDataBytes: options.maxH2CDataBytes ?? MAX_H2C_DATA_BYTES,
+    r2tBytes: options.r2tBytes ?? MAX_DATA_TRANSFER_BYTES,
+    cpda: options.cpda ?? 0,
+    inCapsuleBytes: options.inCapsuleBytes ?? IN_CAPSULE_BYTES,
+    maxDataBytes: options.maxDataBytes ?? MAX_DATA_TRANSFER_BYTES,
+    allowHdgst: options.allowHdgst ?? true,
+    allowDdgst: options.allowDdgst ?? true,
+  };
+  assert(all.cpda >= 0 && all.cpda <= MAX_PDA, 'cpda is 0 … 31');
+  assert(all.maxH2CDataBytes >= 4096 && all.r2tBytes >= 4096, 'queue options');
+  return all;
 }
 
 /** A queue between threads: what the next owner must know. Plain data. */
@@ -34,6 +55,8 @@ export interface QueueHandoff {
   readonly maxR2t: number;
   readonly maxH2CDataBytes: number;
   readonly r2tBytes: number;
+  readonly inCapsuleBytes: number;
+  readonly maxDataBytes: number;
 }
 
 /** ic: waits for ICReq; open: takes capsules; closing: sends what is left, then closes; closed: gone. */

@@ -17,11 +17,15 @@ import {
 import { CommandIds } from './command-ids.ts';
 import { Fuse, FusedPairs } from './fused.ts';
 import { c2hTermReq, NO_HEADER, NO_SQ_FLOW_CONTROL, PduWriter } from './pdu-writer.ts';
-import type { QueueEnvironment, QueueHandoff, QueueOptions, QueueState } from './queue-interface.ts';
+import {
+  type QueueEnvironment,
+  type QueueHandoff,
+  type QueueOptions,
+  type QueueState,
+  queueOptions,
+} from './queue-interface.ts';
 import {
   IN_CAPSULE_BYTES,
-  MAX_DATA_TRANSFER_BYTES,
-  MAX_H2C_DATA_BYTES,
   MAX_PDA,
   MAX_QUEUE_SIZE,
   SLOTS_AT_ONCE,
@@ -47,11 +51,8 @@ export class QueuePair implements CommandQueue, PduSink {
   fatalFes = 0;
   fatalFei = 0;
   commandsCompleted = 0;
-  readonly #maxH2CDataBytes: number;
+  readonly #options: Required<QueueOptions>;
   readonly #r2tBytes: number;
-  readonly #cpda: number;
-  readonly #allowHdgst: boolean;
-  readonly #allowDdgst: boolean;
   readonly #framer: Framer;
   readonly #writer = new PduWriter();
   #commands: CommandSet;
@@ -86,18 +87,13 @@ export class QueuePair implements CommandQueue, PduSink {
     this.environment = environment;
     this.memory = new QueueMemory(environment.pool);
     this.#commands = typeof commands === 'function' ? commands(this) : commands;
-    this.#maxH2CDataBytes = options.maxH2CDataBytes ?? MAX_H2C_DATA_BYTES;
-    this.#r2tBytes = options.r2tBytes ?? MAX_DATA_TRANSFER_BYTES;
-    this.#cpda = options.cpda ?? 0;
-    this.#allowHdgst = options.allowHdgst ?? true;
-    this.#allowDdgst = options.allowDdgst ?? true;
-    assert(this.#cpda >= 0 && this.#cpda <= MAX_PDA, 'cpda is 0 … 31');
-    assert(this.#maxH2CDataBytes >= 4096 && this.#r2tBytes >= 4096, 'queue options');
+    this.#options = queueOptions(options);
+    this.#r2tBytes = this.#options.r2tBytes;
     this.#framer = new Framer('controller', this, {
-      maxInCapsule: IN_CAPSULE_BYTES, // what IOCCSZ tells
-      maxData: this.#maxH2CDataBytes,
+      maxInCapsule: IN_CAPSULE_BYTES, // until `bind`: Connect brings its data in the capsule
+      maxData: this.#options.maxH2CDataBytes,
     });
-    this.#framer.dataAlign = (this.#cpda + 1) * 4;
+    this.#framer.dataAlign = (this.#options.cpda + 1) * 4;
   }
 
   /** Goes on with a queue that another thread has connected. */
@@ -124,8 +120,10 @@ export class QueuePair implements CommandQueue, PduSink {
       ddgst: this.#framer.ddgst,
       hpda: this.#writer.hpda,
       maxR2t: this.#maxR2t,
-      maxH2CDataBytes: this.#maxH2CDataBytes,
+      maxH2CDataBytes: this.#options.maxH2CDataBytes,
       r2tBytes: this.#r2tBytes,
+      inCapsuleBytes: this.#options.inCapsuleBytes,
+      maxDataBytes: this.#options.maxDataBytes,
     };
   }
 
@@ -238,6 +236,7 @@ export class QueuePair implements CommandQueue, PduSink {
     this.#sqSize = sqSize;
     this.#sqFlowControl = sqFlowControl;
     this.#commands = commands;
+    if (qid > 0) this.#framer.limits.maxInCapsule = this.#options.inCapsuleBytes; // what IOCCSZ tells
   }
 
   close(fes?: number): void {
@@ -315,8 +314,8 @@ export class QueuePair implements CommandQueue, PduSink {
     const hpda = ICReq.hpda.get(view, base);
     if (hpda > MAX_PDA) return fail(Fes.InvalidPduHeaderField, ICReq.hpda.offset);
     this.#maxR2t = Math.min(ICReq.maxr2t.get(view, base) + 1, MAX_QUEUE_SIZE);
-    const hdgst = this.#allowHdgst && ICReq.hdgst.get(view, base) === 1;
-    const ddgst = this.#allowDdgst && ICReq.ddgst.get(view, base) === 1;
+    const hdgst = this.#options.allowHdgst && ICReq.hdgst.get(view, base) === 1;
+    const ddgst = this.#options.allowDdgst && ICReq.ddgst.get(view, base) === 1;
     this.#agree(hdgst, ddgst, hpda);
     this.#icRespDue = true;
     this.state = 'open';
@@ -356,7 +355,7 @@ export class QueuePair implements CommandQueue, PduSink {
     if (slot.sglId !== SglId.inCapsule) this.memory.give(slot); // bytes that nobody asked for
     const status = slot.fuse === Fuse.None ? this.#commands.admit(slot) : this.#commands.admitFused!(slot, slot.fuse);
     if (status !== 0) return this.#refuse(slot, status);
-    if (slot.dataLength > MAX_DATA_TRANSFER_BYTES) return this.#refuse(slot, Status.InvalidField | DNR);
+    if (slot.dataLength > this.#options.maxDataBytes) return this.#refuse(slot, Status.InvalidField | DNR);
     if (slot.direction === Direction.HostToController && slot.dataLength > 0) {
       if (slot.sglId === SglId.inCapsule) {
         if (slot.sglOffset + slot.dataLength > length) return this.#refuse(slot, Status.DataSglLengthInvalid | DNR);
@@ -556,7 +555,7 @@ export class QueuePair implements CommandQueue, PduSink {
 
   #emitIcResp(out: Outbox): void {
     this.#icRespDue = false;
-    this.#writer.icResp(out, this.#cpda, this.#maxH2CDataBytes);
+    this.#writer.icResp(out, this.#options.cpda, this.#options.maxH2CDataBytes);
   }
 
   #emitR2ts(slot: Slot, out: Outbox): void {

@@ -310,10 +310,14 @@ export class Subsystem {
     );
   }
 
-  /** The device has another size now. @throws NvbraidError EINVAL, ENOENT */
-  resizeNamespace(nsid: number, blockCount: number): void {
+  /**
+   * The device has another size now. @param device as threads open it from now on; default: as before
+   * @throws NvbraidError EINVAL, ENOENT
+   */
+  resizeNamespace(nsid: number, blockCount: number, device?: unknown): void {
     const namespace = this.#existing(nsid);
     checkBlockCount(blockCount, namespace.blockSize);
+    if (device !== undefined) namespace.device = device;
     if (namespace.blockCount === blockCount) return;
     if (namespace.zones !== null) {
       throw new NvbraidError('EINVAL', `namespace ${nsid} is zoned: its size is that of its zones`);

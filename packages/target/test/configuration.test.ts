@@ -162,7 +162,7 @@ test('parameters of a port are what its controllers tell', () => {
   const rig = new Rig();
   const port = rig.target.addPort({ ...ADDRESS, portId: 2, inCapsuleBytes: 16384, maxQueueSize: 16, mdts: 5 });
   rig.target.link(2, NQN);
-  const { queue, controller } = rig.ready({ sqe: { sqsize: 15 } }, port);
+  const { queue, controller } = rig.ready({ sqe: { sqsize: 31 } }, port); // MQES is not for admin queues
   const id = identify(queue);
   assert.deepEqual([id.ioccsz, id.maxcmd, id.mdts], [(64 + 16384) / 16, 16, 5]);
   const cap = queue.propertyGet(Property.CAP, true);

@@ -4,6 +4,7 @@ import { NEVER } from '@nvbraid/base';
 import {
   AdminOpcode,
   Cns,
+  Ctratt,
   DISCOVERY_NQN,
   FabricsType,
   IdentifyController,
@@ -246,7 +247,6 @@ test('a host that keeps silent longer than its Keep Alive Timeout is gone, with 
   assert.equal(queue.admin(AdminOpcode.KeepAlive).status, 0);
   rig.advance(4999);
   assert.equal(controller.state, 'ready');
-  queue.identify(Cns.Controller); // traffic is not Keep Alive: TBKAS is not claimed
   rig.advance(1);
   assert.equal(controller.state, 'gone');
   assert.ok(queue.isClosed);
@@ -260,9 +260,37 @@ test('the timeout is rounded up to 100 ms', () => {
   const { queue, controller } = rig.ready({ sqe: { kato: 1 } });
   assert.equal(controller.keepAliveMs, 100);
   assert.equal(queue.getFeature(0x0f).dw0, 100);
+  queue.admin(AdminOpcode.KeepAlive);
   rig.advance(99);
   assert.equal(controller.state, 'ready');
   rig.advance(1);
+  assert.equal(controller.state, 'gone');
+});
+
+test('traffic counts as Keep Alive, on whichever queue it comes', () => {
+  const rig = new Rig();
+  const { queue, controller } = rig.ready({ sqe: { kato: 5000 } });
+  const ctratt = IdentifyController.parse(new DataView(queue.identify(Cns.Controller).reply!.buffer)).ctratt;
+  assert.equal(ctratt & Ctratt.Tbkas, Ctratt.Tbkas);
+  rig.advance(5000);
+  assert.equal(controller.state, 'ready', 'Identify came within the interval');
+  rig.advance(4000);
+  controller.traffic[0] = 1; // as a reactor does for each batch that it receives
+  rig.advance(1000);
+  assert.equal(controller.state, 'ready');
+  rig.advance(4999);
+  assert.equal(controller.state, 'ready');
+  rig.advance(1);
+  assert.equal(controller.state, 'gone', 'a whole interval without anything');
+});
+
+test('Keep Alive starts the time anew and is no traffic that counts twice', () => {
+  const rig = new Rig();
+  const { queue, controller } = rig.ready({ sqe: { kato: 5000 } });
+  queue.identify(Cns.Controller);
+  rig.advance(1000);
+  queue.admin(AdminOpcode.KeepAlive);
+  rig.advance(5000);
   assert.equal(controller.state, 'gone');
 });
 
@@ -330,6 +358,7 @@ test('the next deadline is the earliest of all controllers', () => {
   const slow = rig.ready({ sqe: { kato: 60_000 } });
   const fast = rig.ready({ sqe: { kato: 1000 } });
   rig.ready();
+  fast.queue.admin(AdminOpcode.KeepAlive);
   const now = rig.clock.nowMs();
   assert.equal(rig.target.nextDeadlineMs(), now + 1000);
   rig.advance(1000);

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { assert, Memory, NvbraidError } from '@nvbraid/base';
 import type { OpenOptions } from '../block-device.ts';
 import { checkGeometry } from '../geometry.ts';
+import { MAX_TRANSFER_BYTES } from '../limits.ts';
 import { StripeLocks } from '../stripe-locks.ts';
 import { EAGAIN, EOPNOTSUPP } from './file-calls.ts';
 import { FileDevice } from './file-device.ts';
@@ -41,12 +42,7 @@ export async function prepareFile(spec: FileDeviceSpec): Promise<PreparedFileDev
   try {
     if (!spec.shared && !blockDevice) lock(spec, fd, library);
     const size = blockDevice ? blockDeviceBytes(spec, fd, library) : await fileBytes(spec, fd, made);
-    const what = blockDevice ? `block device ${spec.path}` : spec.path;
-    const blockCount = checkGeometry(what, size, spec.blockSize, (bytes, blockSize) =>
-      blockDevice
-        ? 'choose a smaller block size'
-        : `use a block size that divides it, or enlarge it with \`truncate -s ${Math.ceil(bytes / blockSize) * blockSize}\``,
-    );
+    const blockCount = blocksOf(spec, size, blockDevice);
     if (blockDevice && library !== null) checkBlockDevice(spec, fd, library);
     const marks = await prepareMarks(spec, blockDevice, made);
     return {
@@ -61,13 +57,40 @@ export async function prepareFile(spec: FileDeviceSpec): Promise<PreparedFileDev
       fd,
       blockDevice,
       native: library !== null,
-      state: new SharedArrayBuffer((FileState.Locks + StripeLocks.words(size, spec.blockSize)) * 4),
+      // A file may grow: the table always has room for the longest operation.
+      state: new SharedArrayBuffer(
+        (FileState.Locks + StripeLocks.words(Math.max(size, MAX_TRANSFER_BYTES * 2), spec.blockSize)) * 4,
+      ),
     };
   } catch (error) {
     await closeFile(fd);
     if (made) fs.rmSync(spec.path, { force: true });
     throw error instanceof NvbraidError ? error : openError(spec, error);
   }
+}
+
+/**
+ * The device with the size that the file has now.
+ * @throws NvbraidError EINVAL when that is not a whole number of blocks, EIO
+ */
+export async function measureFile(prepared: PreparedFileDevice): Promise<PreparedFileDevice> {
+  const { fd, blockDevice } = prepared;
+  let size: number;
+  try {
+    size = blockDevice ? blockDeviceBytes(prepared, fd, prepared.native ? libc() : null) : (await fstat(fd)).size;
+  } catch (error) {
+    throw error instanceof NvbraidError ? error : openError(prepared, error);
+  }
+  return { ...prepared, size, blockCount: blocksOf(prepared, size, blockDevice) };
+}
+
+function blocksOf(spec: FileDeviceSpec, size: number, blockDevice: boolean): number {
+  const what = blockDevice ? `block device ${spec.path}` : spec.path;
+  return checkGeometry(what, size, spec.blockSize, (bytes, blockSize) =>
+    blockDevice
+      ? 'choose a smaller block size'
+      : `use a block size that divides it, or enlarge it with \`truncate -s ${Math.ceil(bytes / blockSize) * blockSize}\``,
+  );
 }
 
 /** Closes what `prepareFile` opened; the devices opened from it must be closed. */

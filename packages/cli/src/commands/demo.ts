@@ -77,7 +77,7 @@ export const demo = command({
       const io = await listenForIo(target, options);
       await addNamespace(target, nqn, device, false);
       await kept.add(device);
-      target.link(io.portid, nqn);
+      await target.link(io.portid, nqn);
       const discovery = await listenForDiscovery(target, options, io);
       const ports = typeof discovery === 'string' || discovery === io ? [io] : [io, discovery];
       const served: Served = {

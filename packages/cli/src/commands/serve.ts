@@ -104,7 +104,7 @@ export const serve = command({
         await addNamespace(target, nqn, device, options['read-only'], filters);
         await kept.add(device);
       }
-      target.link(io.portid, nqn);
+      await target.link(io.portid, nqn);
       const discovery = options['no-discovery']
         ? `on port ${io.port} alone`
         : await listenForDiscovery(target, options, io);

@@ -77,14 +77,14 @@ export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
   });
   const adopt = (qid: number, sqSize = 64): FakeConnection => {
     const connection = new FakeConnection();
-    const bytes = { maxH2CDataBytes: 1 << 20, r2tBytes: 1 << 20 };
+    const bytes = { maxH2CDataBytes: 1 << 20, inCapsuleBytes: 8192, maxDataBytes: 1 << 20, r2tBytes: 1 << 20 };
     const agreed = { sqFlowControl: true, sqhd: 0, hdgst: false, ddgst: false, hpda: 0, maxR2t: 1 };
     plane.adopt(
       connection as unknown as Connection,
       { qid, sqSize, ...agreed, ...bytes },
       {
         ...{ association: 1, nqn: NQN, portId: 1, counters: new SharedArrayBuffer(64), host: HOST },
-        ...{ block: host.buffer, blockId: 1 },
+        ...{ traffic: new SharedArrayBuffer(4), block: host.buffer, blockId: 1 },
       },
     );
     return connection;

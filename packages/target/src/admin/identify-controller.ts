@@ -44,7 +44,7 @@ function common(controller: Controller): Partial<IdentifyController> {
     mdts: controller.port.mdts,
     cntlid: controller.cntlid,
     ver: controller.version,
-    ctratt: Ctratt.HostId128,
+    ctratt: Ctratt.HostId128 | Ctratt.Tbkas,
     acl: MAX_ABORTS - 1,
     aerl: MAX_ASYNC_EVENT_REQUESTS - 1,
     elpe: ERROR_LOG_ENTRIES - 1,

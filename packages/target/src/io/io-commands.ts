@@ -2,7 +2,7 @@ import { assert, type Slab } from '@nvbraid/base';
 import { IoOp, IoResult } from '@nvbraid/blockdev';
 import { Csi, DNR, IoOpcode, RwSqe, Sqe, Status } from '@nvbraid/wire';
 import type { CommandError } from '../error-log.ts';
-import type { NamespaceEntry, NamespaceTable } from '../namespace-table.ts';
+import { type NamespaceEntry, type NamespaceTable, NamespaceView } from '../namespace-table.ts';
 import type { CommandSet, Request } from '../request.ts';
 import type { ForwardedCommand, ForwardedDone } from '../reservations/forwarded-command.ts';
 import { ANY_ROWS } from './command-sets.ts';
@@ -60,7 +60,7 @@ export interface IoHost {
 }
 
 export interface IoCommandsOptions {
-  /** Absent where nobody needs to know: rows that do refuse to run. */
+  /** Absent where nobody needs to know: rows that do refuse to run, and namespaces shown to some hosts are not there. */
   readonly host?: IoHost;
   /** Those of the thread. */
   readonly pieces?: Pieces;
@@ -75,7 +75,7 @@ export interface IoCommandsOptions {
  * Which rows there are depends on the namespace's command set. Runs in whichever thread owns the queue.
  */
 export class IoCommands implements CommandSet {
-  readonly table: NamespaceTable;
+  readonly table: NamespaceView;
   readonly counters: Float64Array;
   readonly options: IoCommandsOptions;
   readonly pieces: Pieces;
@@ -87,7 +87,7 @@ export class IoCommands implements CommandSet {
   readonly #tasks: IoTask[] = [];
 
   constructor(table: NamespaceTable, counters: IoCounters, options: IoCommandsOptions = {}) {
-    this.table = table;
+    this.table = new NamespaceView(table, options.host?.hostnqn ?? '');
     this.counters = counters.words;
     this.options = options;
     this.pieces = options.pieces ?? new Pieces();
