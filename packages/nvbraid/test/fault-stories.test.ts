@@ -300,6 +300,23 @@ describe('filters of a namespace in service', () => {
     });
   }
 
+  for (const reactors of [0, 2]) {
+    it(`an overlay is committed under traffic and loses nothing, with ${reactors} reactors`, async () => {
+      const at = await story(reactors, { ioTimeoutMs: 60_000 }, [{ kind: 'cow' }]);
+      const filters = at.target.filters(NQN, 1);
+      const io = traffic(at, SEED);
+      for (let n = 0; n < 20; n++) {
+        await filters.act('cow', 'commit');
+        await pause(5);
+      }
+      await io.stop();
+      deepEqual([io.checker.violation, io.failed], [null, 0]);
+      await filters.act('cow', 'commit');
+      deepEqual(filters.get('cow').report, { changedBlocks: 0 });
+      await at.close();
+    });
+  }
+
   for (const damage of ['lost', 'stale', 'flip-read', 'flip-write', 'misdirect', 'tear']) {
     it(`${damage}: the history checker notices`, async () => {
       const at = await story(1, { ioTimeoutMs: 60_000 }, [{ kind: 'corrupt', [damage]: 0.05, seed: SEED }]);
