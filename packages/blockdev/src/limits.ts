@@ -61,8 +61,8 @@ export const VOLATILE_CACHE_BLOCKS = 65536;
 /** Longest write of a volatile cache to the device below, in bytes. */
 export const WRITE_BACK_BYTES = 128 * 1024;
 
-/** Settings of one filter as JSON, in bytes. The longest are a path and seven delays of 256 characters each. */
-export const SETTINGS_BYTES = 4096;
+/** Settings of one filter as JSON, in bytes: a path of 1024 characters, all of them escaped, is the longest. */
+export const SETTINGS_BYTES = 16384;
 /** Characters of a delay: a table of percentiles. */
 export const DELAY_CHARS = 256;
 /** Filters on one device. */

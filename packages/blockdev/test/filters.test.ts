@@ -306,6 +306,13 @@ describe('log', () => {
     match(logged[0]!, /has reached 4096 bytes, nothing more is logged/);
   });
 
+  it('takes the longest path there can be', async () => {
+    const [handle] = (await stand({ kind: 'log' })).filters;
+    throws(() => handle!.set({ path: '\u0001'.repeat(1024) }), /filter log: cannot open/);
+    throws(() => handle!.set({ path: 'x'.repeat(1025) }), /path is a text of 1 to 1024 characters, or none/);
+    throws(() => handle!.set({ path: '/nowhere/\u20ac' }), /does not exist/);
+  });
+
   it('refuses a path that cannot be written, with a sentence', () => {
     throws(
       () => stackFilters(memoryDevice({ size: 4096 }), [{ kind: 'log', path: '/nowhere/at/all' }]),

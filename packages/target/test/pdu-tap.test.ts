@@ -196,6 +196,18 @@ describe('a tap', () => {
     equal(stand.got.length, 2 * 72);
   });
 
+  it('that was told to go and has not gone yet takes new rules', () => {
+    const stand = new Stand({ action: 'stall', pdu: 'R2T' });
+    stand.transmit(r2t(1));
+    stand.tap.drain();
+    stand.rules({ action: 'drop', pdu: 'CapsuleCmd' });
+    stand.receive(command(WRITE, 1));
+    stand.transmit(r2t(2));
+    deepEqual(stand.got, []);
+    deepEqual(stand.sent, flat(r2t(1), r2t(2)));
+    equal(stand.tap.over, false);
+  });
+
   it('leaves a stream that is none to the core, and holds no more than it may', () => {
     const wild = new Stand({ action: 'drop', opcode: 'flush' });
     const bytes = new Uint8Array(64).fill(0xff);

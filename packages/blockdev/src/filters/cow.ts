@@ -61,7 +61,13 @@ export const COW: TunableKind = {
       `filter cow: ${blockCount} blocks are more than ${MAX_OVERLAY_BLOCKS}; use larger blocks`,
     );
   },
-  changes: ({ path }) => ({ readOnly: false, compareAndWrite: false, volatileWriteCache: path !== null }),
+  // Marks of uncorrectable blocks belong to the device below, which stays as it is.
+  changes: ({ path }) => ({
+    readOnly: false,
+    compareAndWrite: false,
+    uncorrectable: false,
+    volatileWriteCache: path !== null,
+  }),
   beforeChange(prepared, settings) {
     if (settings.path === prepared.settings.path) return;
     throw new NvbraidError('EINVAL', 'filter cow: path cannot be changed while the overlay is in use', {

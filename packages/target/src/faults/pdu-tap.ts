@@ -102,6 +102,7 @@ export class PduTap {
   update(faults: readonly PublishedFault[], identity: QueueIdentity): void {
     const before = new Map(this.#rules.map((rule) => [rule.fault.id, rule]));
     const same = identity.qid === this.#identity.qid;
+    this.#draining = false; // told to go, and not gone yet
     this.#identity = identity;
     this.#rules = faults.map((fault) => (same ? before.get(fault.id) : undefined) ?? this.#compile(fault));
     for (const direction of ['h2c', 'c2h'] as const) {
@@ -149,7 +150,6 @@ export class PduTap {
     this.#feed();
     if (this.#have > 0) this.#core.receive(this.#partial, 0, this.#have);
     this.#have = 0;
-    this.#raw = true;
   }
 
   /** The connection is gone. */
@@ -170,7 +170,7 @@ export class PduTap {
   received(memory: Memory, start: number, end: number): void {
     let from = start;
     while (from < end && !this.#dead) {
-      if (this.#raw) return this.#core.receive(memory, from, end);
+      if (this.#raw || this.#draining) return this.#core.receive(memory, from, end);
       if (this.#have === 0 && this.#lines.h2c.length === 0) {
         // A PDU that began before there was a tap goes by as it is.
         const rest = this.#core.toBoundary;
