@@ -25,6 +25,10 @@ import { verify } from './commands/verify.ts';
 import { write } from './commands/write.ts';
 import { writeUncor } from './commands/write-uncor.ts';
 import { writeZeroes } from './commands/write-zeroes.ts';
+import { znsIdCtrl, znsIdNs } from './commands/zns-identify.ts';
+import { znsReportZones } from './commands/zns-report-zones.ts';
+import { znsZoneAppend } from './commands/zns-zone-append.ts';
+import { znsCloseZone, znsFinishZone, znsOfflineZone, znsOpenZone, znsResetZone } from './commands/zns-zones.ts';
 
 /** The commands by what they are for, as the help shows them. Parsing, help and completion are made of this table. */
 export const COMMAND_GROUPS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
@@ -33,6 +37,20 @@ export const COMMAND_GROUPS: readonly { readonly title: string; readonly command
   {
     title: 'Controller and namespace',
     commands: [idCtrl, idNs, read, write, compare, flush, writeZeroes, dsm, verify, copy, writeUncor],
+  },
+  {
+    title: 'Zoned namespaces',
+    commands: [
+      znsIdCtrl,
+      znsIdNs,
+      znsReportZones,
+      znsZoneAppend,
+      znsOpenZone,
+      znsCloseZone,
+      znsFinishZone,
+      znsResetZone,
+      znsOfflineZone,
+    ],
   },
   {
     title: 'Filters and faults of a running target',

@@ -1,14 +1,17 @@
 import { controlLimits, isObject, type Methods, type Params } from '@nvbraid/manage';
 import { type BlockRange, type HostController, type HostNamespace, NvbraidError, NvmeError } from 'nvbraid';
+import { zoneMethods } from './zoned-session.ts';
 
 /** What `nvbraid connect` answers besides `status`: the commands of one controller. */
 export function controllerMethods(controller: HostController): Methods {
   const namespaceOf = (params: Params): HostNamespace => controller.namespace(whole(params, 'nsid', 1, 0xfffffffe));
   return {
+    ...zoneMethods(controller, whole, named),
     identify: async (params) => {
       const cns = whole(params, 'cns', 0, 255);
       const nsid = whole(params, 'nsid', 0, 0xffffffff);
-      const page = cns === 1 ? controller.identifyBytes : await named(controller.identifyRaw(cns, nsid));
+      const csi = params.csi === undefined ? 0 : whole(params, 'csi', 0, 255);
+      const page = cns === 1 ? controller.identifyBytes : await named(controller.identifyRaw(cns, nsid, { csi }));
       return { data: Buffer.from(page).toString('base64') };
     },
     read: async (params) => {

@@ -2,16 +2,19 @@ import { type BlockRange, connect, type DatasetAttributes, type HostController }
 import { advised } from './advice.ts';
 import { type Address, connectOptions, formatAddress } from './association.ts';
 import { type Session, type SessionNamespace, uuidOf } from './session.ts';
+import { type ZonedSession, zonedSession } from './zoned-session.ts';
 
 type Given = Parameters<typeof connectOptions>[0];
 
 /** A session over an association of our own, ended with the session. */
 export class HostSession implements Session {
   readonly where: string;
+  readonly zoned: ZonedSession;
   readonly #controller: HostController;
 
   private constructor(where: string, controller: HostController) {
     this.where = where;
+    this.zoned = zonedSession(controller);
     this.#controller = controller;
   }
 

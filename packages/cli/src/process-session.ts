@@ -2,15 +2,21 @@ import { type ControlClient, isObject, type Params } from '@nvbraid/manage';
 import { type BlockRange, type DatasetAttributes, NvbraidError } from 'nvbraid';
 import type { Session, SessionNamespace } from './session.ts';
 import type { ConnectStatus, ProcessStatus } from './status.ts';
+import { remoteZonedSession, type ZonedSession } from './zoned-session.ts';
 
 /** A session by the control socket of a running `nvbraid connect`. */
 export class ProcessSession implements Session {
   readonly where: string;
+  readonly zoned: ZonedSession;
   readonly #client: ControlClient;
   readonly #status: ConnectStatus;
 
   constructor(client: ControlClient, status: ConnectStatus) {
     this.where = `${status.address.nqn} (connected by process ${status.pid})`;
+    this.zoned = remoteZonedSession(
+      (method, params) => client.call(method, params),
+      (method, params, length) => this.#data(method, params, length),
+    );
     this.#client = client;
     this.#status = status;
   }

@@ -1,11 +1,14 @@
 import type { NamespaceIds } from '@nvbraid/wire';
 import type { BlockRange, DatasetAttributes } from 'nvbraid';
+import type { ZonedSession } from './zoned-session.ts';
 
 /** What the commands of a controller or namespace need, whether by an association of their own or by another process. */
 export interface Session {
   /** Who is at the other end, for messages. */
   readonly where: string;
   readonly namespaces: readonly SessionNamespace[];
+  /** For namespaces that have zones. */
+  readonly zoned: ZonedSession;
   /** The 4096 bytes of Identify Controller. */
   identifyController(): Promise<Uint8Array>;
   /** The 4096 bytes of Identify Namespace. */

@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
 import { type FilterConfig, parseFilter } from '@nvbraid/blockdev';
-import { createTarget, NvbraidError, type Target, type TargetPort } from 'nvbraid';
+import { createTarget, NvbraidError, type Target, type TargetPort, type ZonedOptions } from 'nvbraid';
 import { command } from '../command.ts';
 import { type ChosenDevice, chooseFile, chooseMemory, DEFAULT_SIZE } from '../device-choice.ts';
 import { KeptFiles } from '../kept-files.ts';
@@ -17,6 +17,7 @@ import { UsageError } from '../usage-error.ts';
 const SIZE_MAX = Number.MAX_SAFE_INTEGER;
 export const REACTORS_MAX = 64;
 const NAMESPACES_MAX = 128;
+const MAX_ZONES = 65536;
 
 export const serve = command({
   name: 'serve',
@@ -57,6 +58,34 @@ export const serve = command({
       value: 'FILTER',
       help: 'Filter on each namespace, e.g. delay,read=5ms; the first is nearest to the host; see filter-set',
     },
+    'zone-size': {
+      type: 'size',
+      value: 'BYTES',
+      min: 512,
+      max: SIZE_MAX,
+      help: 'Makes zoned namespaces, of zones of so many bytes, a power of two',
+    },
+    'zone-capacity': {
+      type: 'size',
+      value: 'BYTES',
+      min: 512,
+      max: SIZE_MAX,
+      help: 'Bytes of a zone that can be written (default: all)',
+    },
+    'max-open-zones': {
+      type: 'number',
+      value: 'NUMBER',
+      min: 0,
+      max: MAX_ZONES,
+      help: 'Zones that may be open at a time (default: as many as may be active)',
+    },
+    'max-active-zones': {
+      type: 'number',
+      value: 'NUMBER',
+      min: 0,
+      max: MAX_ZONES,
+      help: 'Zones that may be open or closed at a time (default: 0, no limit)',
+    },
     'allow-host': { type: 'list', value: 'NQN', help: 'Host that may connect; without this option any host may' },
     serial: { type: 'text', value: 'TEXT', help: 'Serial number, at most 20 characters (default: made of the NQN)' },
     'no-discovery': { type: 'flag', help: 'Do not listen on port 8009' },
@@ -69,6 +98,7 @@ export const serve = command({
     { line: 'nvbraid serve new.img --size 10GiB -a 0.0.0.0', help: 'a new image of 10 GiB, for other machines' },
     { line: 'nvbraid serve --memory --size 4GiB --reactors 2', help: 'memory, with two threads' },
     { line: 'nvbraid serve /dev/sdb --read-only', help: 'a whole disk, read-only' },
+    { line: 'nvbraid serve zns.img --size 4GiB --zone-size 64MiB', help: 'a zoned namespace' },
     { line: 'nvbraid serve --filter stats --filter "delay,read=p50=1ms p99=50ms"', help: 'a slow disk, and how slow' },
   ],
   async run({ options, operands, terminal }) {
@@ -76,6 +106,7 @@ export const serve = command({
     if (options.memory && options['read-only']) throw new UsageError('--memory and --read-only exclude each other');
     checkBlockSize(options['block-size']);
     const filters = options.filter.map(filterOf);
+    const zoned = zonedOf(options);
     const reactors = options.reactors ?? (options.transport === 'tcp' ? 1 : 0);
     if (reactors > 0 && options.transport !== 'tcp') {
       throw new UsageError(`-t ${options.transport} works with --reactors 0 only`);
@@ -101,7 +132,7 @@ export const serve = command({
       });
       const io = await listenForIo(target, options);
       for (const device of devices) {
-        await addNamespace(target, nqn, device, options['read-only'], filters);
+        await addNamespace(target, nqn, device, options['read-only'], filters, zoned);
         await kept.add(device);
       }
       await target.link(io.portid, nqn);
@@ -126,6 +157,29 @@ function checkBlockSize(blockSize: number | undefined): void {
   throw new UsageError(`--block-size: ${blockSize} is not a power of two`);
 }
 
+/** The zones that the options ask for. @throws UsageError */
+function zonedOf(options: {
+  readonly 'zone-size': number | undefined;
+  readonly 'zone-capacity': number | undefined;
+  readonly 'max-open-zones': number | undefined;
+  readonly 'max-active-zones': number | undefined;
+}): ZonedOptions | undefined {
+  const zoneSize = options['zone-size'];
+  if (zoneSize === undefined) {
+    for (const name of ['zone-capacity', 'max-open-zones', 'max-active-zones'] as const) {
+      if (options[name] !== undefined) throw new UsageError(`--${name} needs --zone-size`);
+    }
+    return undefined;
+  }
+  const zoneCapacity = options['zone-capacity'] ?? zoneSize;
+  return {
+    zoneSize,
+    zoneCapacity,
+    maxOpen: options['max-open-zones'] ?? 0,
+    maxActive: options['max-active-zones'] ?? 0,
+  };
+}
+
 function filterOf(text: string): FilterConfig {
   try {
     return parseFilter(text);
@@ -142,11 +196,13 @@ export async function addNamespace(
   device: ChosenDevice,
   readOnly: boolean,
   filters: readonly FilterConfig[] = [],
+  zoned?: ZonedOptions,
 ): Promise<number> {
   try {
     return await target.addNamespace(nqn, {
       device: device.spec,
       filters,
+      ...(zoned === undefined ? {} : { zoned }),
       // What is in memory is new each time: hosts must not take it for what was there before.
       ...(device.name === 'memory' ? { uuid: randomUUID() } : {}),
     });
