@@ -191,7 +191,7 @@ test('Zone Append is refused beside the start of a zone, beyond the namespace, w
   expectStatus(await unit.run(append(0, 4096)[0], 4096 * BLOCK), INVALID_FIELD);
 });
 
-test('Write and Write Zeroes go to the write pointer; each refusal has its status', async () => {
+test('Write and Write Zeroes go to the write pointer, and each refusal has its status', async () => {
   const unit = await zns({ maxOpen: 1, maxActive: 2 });
   expectStatus(await unit.run(...write(1, 1)), Status.ZoneInvalidWrite | DNR);
   expectStatus(await unit.run(...write(0, 13)), Status.ZonedBoundaryError | DNR);
