@@ -18,6 +18,7 @@ export { type OpStats, type StatsOptions, statsFilter } from './filters/stats.ts
 export { FilterHandle, type TunableKind, type TunableSpec } from './filters/tunable.ts';
 export { type CrashOptions, VolatileCache, type VolatileCacheSpec, volatileCache } from './filters/volatile-cache.ts';
 export * from './io.ts';
+export { allocatedRanges, type ByteRange, uncorrectableRanges } from './lba-ranges.ts';
 export { MAX_COMPARE_BYTES } from './limits.ts';
 export { type MemoryDeviceSpec, memoryDevice } from './memory-device.ts';
 export { type NullDeviceSpec, nullDevice } from './null-device.ts';

@@ -20,6 +20,7 @@ import { installNativeCrc32c, transport } from '@nvbraid/transport';
 import { DataPlane, type QueueOwner } from './data-plane.ts';
 import { type NamespaceFilters, namespaceFilters } from './faults/namespace-filters.ts';
 import { TargetFaults } from './faults/target-faults.ts';
+import { lbaRanges } from './lba-ranges.ts';
 import { LimitLog } from './limit-log.ts';
 import { GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limits.ts';
 import { overdueText, quietText } from './quiesce-texts.ts';
@@ -364,6 +365,7 @@ export class Target extends EventEmitter<TargetEventMap> {
           'log',
           `ANA group ${grpid} of port ${port.portId} has been in the change state for more than ANATT, ${ANA_TRANSITION_SECONDS} s: hosts may have given the path up`,
         ),
+      lbaRanges,
       ioTotals: (subsystem): IoTotals => IoCounters.sum(this.#counters.get(subsystem.nqn) ?? []),
     };
   }

@@ -6,12 +6,16 @@ import { after, test } from 'node:test';
 import { type BlockDevice, type DeviceSpec, fileDevice, type Io, IoOp, memoryDevice } from '@nvbraid/blockdev';
 import { NvmeError } from '@nvbraid/host';
 import {
+  AdminOpcode,
   AnaState,
   DNR,
   ERROR_LOG_ENTRY_SIZE,
   ErrorLogEntry,
   IdentifyController,
   IoOpcode,
+  LbaStatusAction,
+  LbaStatusDescriptor,
+  LbaStatusList,
   Lid,
   Oncs,
   SmartLog,
@@ -223,6 +227,73 @@ for (const reactors of [0, 1]) {
     await served.close();
   });
 }
+
+const STATUS_BYTES = 4096;
+
+/** Get LBA Status: the completion condition, then the ranges. */
+async function lbaStatus(
+  controller: HostController,
+  atype: number,
+  slba = 0,
+  rl = 0,
+  bytes = STATUS_BYTES,
+): Promise<number | [cmpc: number, ...ranges: [number, number][]]> {
+  const result = await controller.admin({
+    opc: AdminOpcode.GetLbaStatus,
+    nsid: 1,
+    cdw10: slba,
+    cdw12: bytes / 4 - 1,
+    cdw13: rl | (atype << 24),
+    dataLength: bytes,
+  });
+  if (result.status !== 0) return result.status & 0x7ff;
+  const view = new DataView(result.data.buffer, result.data.byteOffset, result.data.byteLength);
+  const { nlsd, cmpc } = LbaStatusList.parse(view, 0);
+  const ranges = Array.from({ length: nlsd }, (_, i): [number, number] => {
+    const { dslba, nlb } = LbaStatusDescriptor.parse(view, 8 + 16 * i);
+    return [dslba, nlb];
+  });
+  return [cmpc, ...ranges];
+}
+
+test('Get LBA Status tells what is allocated and what is marked', async () => {
+  for (const reactors of [0, 1]) {
+    const served = await serve(file(), reactors);
+    const { controller, disk } = await served.join();
+    assert.deepEqual(await lbaStatus(controller, LbaStatusAction.Allocated), [2], 'a sparse file');
+    await disk.write(256, filled(1, 256), { fua: true });
+    await disk.write(1024, filled(1, 8), { fua: true });
+    assert.deepEqual(await lbaStatus(controller, LbaStatusAction.Allocated), [2, [256, 256], [1024, 8]]);
+    assert.deepEqual(await lbaStatus(controller, LbaStatusAction.Allocated, 300, 10), [2, [300, 10]]);
+    assert.deepEqual(
+      await lbaStatus(controller, LbaStatusAction.Allocated, 0, 0, 24),
+      [1, [256, 256]],
+      'no room for more',
+    );
+    await disk.deallocate(256, 256);
+    assert.deepEqual(await lbaStatus(controller, LbaStatusAction.Allocated), [2, [1024, 8]]);
+    for (const slba of [3, 5, 6, 100]) await disk.writeUncorrectable(slba, 1);
+    for (const action of [LbaStatusAction.Untracked, LbaStatusAction.Tracked]) {
+      assert.deepEqual(await lbaStatus(controller, action), [2, [3, 1], [5, 2], [100, 1]]);
+      assert.deepEqual(await lbaStatus(controller, action, 6, 94), [2, [6, 1]]);
+      assert.deepEqual(await lbaStatus(controller, action, 0, 0, 40), [1, [3, 1], [5, 2]]);
+    }
+    assert.equal(await lbaStatus(controller, 0x12), Status.InvalidField);
+    assert.equal(await lbaStatus(controller, LbaStatusAction.Tracked, 2048), Status.LbaOutOfRange);
+    assert.equal(await lbaStatus(controller, LbaStatusAction.Tracked, 2047, 2), Status.LbaOutOfRange);
+    assert.equal(await lbaStatus(controller, LbaStatusAction.Tracked, 0, 0, 4), Status.InvalidField);
+    await served.close();
+  }
+});
+
+test('of a device in memory all is allocated', async () => {
+  const served = await serve(memoryDevice({ size: 1 << 20, blockSize: BLOCK }), 0);
+  const { controller, disk } = await served.join();
+  assert.deepEqual(await lbaStatus(controller, LbaStatusAction.Allocated), [2, [0, 2048]]);
+  await disk.writeUncorrectable(9, 2);
+  assert.deepEqual(await lbaStatus(controller, LbaStatusAction.Tracked), [2, [9, 2]]);
+  await served.close();
+});
 
 test('a file that processes share offers neither fused commands nor Write Uncorrectable', async () => {
   const served = await serve(file({ shared: true }), 0);

@@ -95,6 +95,17 @@ export interface TargetHooks extends HostHooks {
   overdue?(controller: Controller, lateMs: number): void;
   /** None of the commands of an I/O controller that is gone can change a block any more. */
   quiet?(controller: Controller, tookMs: number): void;
+  /**
+   * For Get LBA Status: the parts of a range of blocks that are allocated, or cannot be read, ascending, at most `limit`
+   * of them. Absent: all are allocated and can be read.
+   */
+  lbaRanges?(
+    namespace: Namespace,
+    kind: 'allocated' | 'unrecoverable',
+    slba: number,
+    blocks: number,
+    limit: number,
+  ): (readonly [slba: number, blocks: number])[];
   /** For the SMART log. */
   ioTotals?(subsystem: Subsystem): IoTotals;
 }

@@ -2,6 +2,7 @@ import { AdminOpcode, AsyncEventBit, Cns, Csi, Lid } from '@nvbraid/wire';
 import { crossControllerReset, crossControllerResets } from './admin/cross-controller-reset.ts';
 import { IO_FEATURES } from './admin/feature-table.ts';
 import { getFeatures, setFeatures } from './admin/features.ts';
+import { getLbaStatus } from './admin/get-lba-status.ts';
 import { getLogPage } from './admin/get-log-page.ts';
 import { identify } from './admin/identify.ts';
 import { identifyIoController } from './admin/identify-controller.ts';
@@ -48,6 +49,7 @@ export const IO_KIND: ControllerKind = {
     [AdminOpcode.AsyncEventRequest, asyncEventRequest],
     [AdminOpcode.KeepAlive, keepAlive],
     [AdminOpcode.CrossControllerReset, crossControllerReset],
+    [AdminOpcode.GetLbaStatus, getLbaStatus],
   ]),
   identify: new Map([
     [Cns.Namespace, identifyNamespace],

@@ -60,6 +60,8 @@ export const VERIFY_LIMIT = 10;
 export const WRITE_UNCORRECTABLE_LIMIT = 8;
 /** ACWU + 1: blocks of a fused Compare and Write. One block is what is whole towards everything else, as for Write. */
 export const COMPARE_AND_WRITE_BLOCKS = 1;
+/** Bytes that Get LBA Status returns at once: a device is asked for that many ranges while others wait. */
+export const LBA_STATUS_BYTES = 16 * 1024;
 /** ANA groups: ANAGRPMAX and NANAGRPID. */
 export const MAX_ANA_GROUPS = 128;
 /** ANATT: seconds that a group stays in the change state at most. */

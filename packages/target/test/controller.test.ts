@@ -225,7 +225,7 @@ test('a discovery controller shuts down at once', () => {
 test('opcodes and fabrics commands that are not supported', () => {
   const rig = new Rig();
   const { queue } = rig.ready();
-  const supported = new Set([0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x38, 0x7f]);
+  const supported = new Set([0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x38, 0x7f, 0x86]);
   for (let opc = 0; opc < 256; opc++) {
     if (!supported.has(opc)) assert.equal(queue.admin(opc).status, 0x01 | DNR, `opcode ${opc}`);
   }

@@ -44,6 +44,7 @@ test('Identify Controller, byte by byte', () => {
   put(111, 1); // I/O controller
   put(135, controller.ciu);
   expected.set(new Uint8Array(new BigUint64Array([controller.cirn]).buffer), 136); // CIRN
+  put(257, 2); // OACS: Get LBA Status
   put(258, 3, 3, 3, 0x26, 127); // ACL, AERL, FRMW, LPA, ELPE
   put(266, 0x57, 0x01, 0x75, 0x01); // WCTEMP 343 K, CCTEMP 373 K
   put(320, 1); // KAS

@@ -145,7 +145,7 @@ test('the effects log says what is run, and the data plane agrees', () => {
   const rig = new Rig();
   const { queue } = rig.ready();
   const log = parseEffectsLog(queue.getLog(Lid.CommandsSupportedAndEffects, 4096).reply!);
-  assert.deepEqual([...log.admin.keys()], [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x38, 0x7f]);
+  assert.deepEqual([...log.admin.keys()], [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x38, 0x7f, 0x86]);
   assert.deepEqual(
     [...log.io].map(([opcode, effects]) => [opcode, effects.lbcc, effects.csp]),
     [
@@ -182,7 +182,7 @@ test('the effects log says what is run, and the data plane agrees', () => {
     assert.equal(unknown, !log.io.has(opcode) && !zoned.io.has(opcode), `I/O opcode ${opcode}`);
   }
   const others = parseEffectsLog(queue.getLog(Lid.CommandsSupportedAndEffects, 4096, { csi: 1 }).reply!);
-  assert.deepEqual([others.admin.size, others.io.size], [9, 0], 'nothing of other command sets');
+  assert.deepEqual([others.admin.size, others.io.size], [10, 0], 'nothing of other command sets');
 });
 
 test('changed namespaces are listed until the page is read without RAE', () => {

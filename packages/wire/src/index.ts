@@ -23,6 +23,7 @@ export * from './nvme/identify/namespace-independent.ts';
 export * from './nvme/identify/namespace-list.ts';
 export * from './nvme/identify/power-state.ts';
 export * from './nvme/keep-alive.ts';
+export * from './nvme/lba-status.ts';
 export * from './nvme/log/ana.ts';
 export * from './nvme/log/changed-namespaces.ts';
 export * from './nvme/log/cross-controller-reset.ts';

@@ -7,6 +7,7 @@ import {
   Fuses,
   IdentifyController,
   Lpa,
+  Oacs,
   Oncs,
   Sgls,
   Vwc,
@@ -77,6 +78,7 @@ export function identifyIoController(controller: Controller): Uint8Array {
     rab: 6,
     frmw: FRMW,
     cmic: Cmic.MultiPort | Cmic.MultiController | Cmic.Ana,
+    oacs: Oacs.GetLbaStatus,
     oaes:
       AsyncEventBit.NamespaceAttribute |
       AsyncEventBit.AnaChange |

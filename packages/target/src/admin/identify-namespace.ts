@@ -119,9 +119,12 @@ export function identifyNamespaceNvm(controller: Controller, request: Request): 
   return typeof namespace === 'number' ? namespace : zeroes();
 }
 
+/** Get LBA Status can return allocated blocks. */
+const AOCS_ALLOCATED = 0x01;
+
 /** CNS 06h with CSI 0: no size limits on Write Zeroes and Dataset Management. */
 export function identifyControllerNvm(): Page {
-  return IdentifyControllerNvm.toBytes({ vsl: VERIFY_LIMIT, wusl: WRITE_UNCORRECTABLE_LIMIT });
+  return IdentifyControllerNvm.toBytes({ vsl: VERIFY_LIMIT, wusl: WRITE_UNCORRECTABLE_LIMIT, aocs: AOCS_ALLOCATED });
 }
 
 /** CNS 08h. */

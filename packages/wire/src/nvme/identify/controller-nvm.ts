@@ -15,6 +15,7 @@ export const IdentifyControllerNvm = layout('IdentifyControllerNvm', 4096, {
   dmsl: u64(8),
   kpiocap: u8(16),
   wzdsl: u8(17),
+  /** Bit 0: Get LBA Status can return allocated blocks. */
   aocs: u16(18, { hex: true }),
   ver: u32(20, { hex: true }),
 });

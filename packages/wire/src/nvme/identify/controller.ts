@@ -195,6 +195,7 @@ export const Oacs = {
   Firmware: 4,
   NamespaceManagement: 8,
   DeviceSelfTest: 0x10,
+  GetLbaStatus: 0x200,
 } as const;
 export const Lpa = { SmartPerNamespace: 1, CommandsSupportedAndEffects: 2, ExtendedData: 4, Telemetry: 8 } as const;
 /** anacap: the states that are reported; a namespace stays in its group; Namespace Management can name a group. */
