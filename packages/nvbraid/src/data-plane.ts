@@ -173,6 +173,7 @@ export class DataPlane {
   /** What commands of this thread move data through. */
   readonly #pieces = new Pieces();
   readonly #closing = new Set<Promise<void>>();
+  readonly #whenDrained: (() => void)[] = [];
   readonly #watchdog: Watchdog;
   readonly scheduler: HostScheduler;
   readonly #shares = new Map<number, HostShare>();
@@ -349,9 +350,20 @@ export class DataPlane {
     const owned = this.#queues.get(queue);
     if (owned === undefined) return;
     this.#queues.delete(queue);
+    if (this.#queues.size === 0) for (const resolve of this.#whenDrained.splice(0)) resolve();
     this.#forgetTable(owned.owner.nqn, owned.owner.portId);
     this.environment.retryStarved();
     this.#options.queueGone(owned.owner.association, queue.qid, owned.error, queue.fatal ? queue.fatalFes : 0);
+  }
+
+  /**
+   * Takes no commands any more: those that have arrived are answered, then their connections are closed in order.
+   * Fulfilled when the last queue is gone, which is up to its host.
+   */
+  drainQueues(): Promise<void> {
+    for (const { driver } of this.#queues.values()) (driver.core as QueuePair).drain();
+    if (this.#queues.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenDrained.push(resolve));
   }
 
   /** Closes a queue at once: not even a command that has been received runs any more. */

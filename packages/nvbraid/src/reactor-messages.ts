@@ -12,6 +12,8 @@ export type ToReactor =
   | { kind: 'close-queue'; association: number; qid: number }
   | { kind: 'flush'; nqn: string; id: number }
   | { kind: 'barrier'; id: number }
+  /** No commands are taken any more; answered when all queues are gone. */
+  | { kind: 'drain-queues'; id: number }
   | { kind: 'stop' };
 
 /** What a reactor tells the control plane. */

@@ -84,6 +84,9 @@ function apply(message: ToReactor): void {
     case 'barrier':
       void plane.settled().then(() => say({ kind: 'barrier', id: message.id }));
       break;
+    case 'drain-queues':
+      void plane.drainQueues().then(() => say({ kind: 'barrier', id: message.id }));
+      break;
     case 'stop':
       stopping = true;
       break;

@@ -131,6 +131,11 @@ export class Reactor {
     return this.#ask((id) => ({ kind: 'flush', nqn, id }));
   }
 
+  /** Answers what has arrived and takes no more; fulfilled when all queues are gone. */
+  drainQueues(): Promise<void> {
+    return this.#ask((id) => ({ kind: 'drain-queues', id }));
+  }
+
   #ask(message: (id: number) => ToReactor): Promise<void> {
     if (this.#state === 'gone') return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();

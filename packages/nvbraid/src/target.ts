@@ -22,7 +22,7 @@ import { type NamespaceFilters, namespaceFilters } from './faults/namespace-filt
 import { TargetFaults } from './faults/target-faults.ts';
 import { lbaRanges } from './lba-ranges.ts';
 import { LimitLog } from './limit-log.ts';
-import { GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limits.ts';
+import { DRAIN_MS, GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limits.ts';
 import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
@@ -293,6 +293,25 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** How often each limit was met; those that were not are left out. */
   limitsMet(): Record<string, number> {
     return this.#limitLog.counts();
+  }
+
+  /**
+   * Before `close`: takes no connections and no commands any more, answers the commands that have arrived, and closes
+   * the I/O queues in order, so that hosts know of every command whether it was done. What hosts sent later is not
+   * answered: they send it again when they are connected again.
+   * @param deadlineMs how long commands, and hosts that do not hang up, are waited for
+   * @returns false when it took longer
+   */
+  async drain(deadlineMs: number = DRAIN_MS): Promise<boolean> {
+    await this.#ports.close();
+    const drained = Promise.all([this.#plane.drainQueues(), ...this.#reactors.map((reactor) => reactor.drainQueues())]);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<false>((resolve) => {
+      timer = setTimeout(() => resolve(false), deadlineMs);
+    });
+    const inTime = await Promise.race([drained.then(() => true), late]);
+    clearTimeout(timer);
+    return inTime;
   }
 
   /** Ends all associations, makes everything written stable, closes devices and threads. */

@@ -59,5 +59,8 @@ export interface QueueHandoff {
   readonly maxDataBytes: number;
 }
 
-/** ic: waits for ICReq; open: takes capsules; closing: sends what is left, then closes; closed: gone. */
-export type QueueState = 'ic' | 'open' | 'closing' | 'closed';
+/**
+ * ic: waits for ICReq; open: takes capsules; draining: takes none, but answers those that it has; closing: sends what is
+ * left, then closes; closed: gone.
+ */
+export type QueueState = 'ic' | 'open' | 'draining' | 'closing' | 'closed';

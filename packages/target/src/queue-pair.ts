@@ -120,10 +120,7 @@ export class QueuePair implements CommandQueue, PduSink {
       ddgst: this.#framer.ddgst,
       hpda: this.#writer.hpda,
       maxR2t: this.#maxR2t,
-      maxH2CDataBytes: this.#options.maxH2CDataBytes,
-      r2tBytes: this.#r2tBytes,
-      inCapsuleBytes: this.#options.inCapsuleBytes,
-      maxDataBytes: this.#options.maxDataBytes,
+      ...this.#options,
     };
   }
 
@@ -133,7 +130,8 @@ export class QueuePair implements CommandQueue, PduSink {
 
   /** True when everything is said and the connection should be closed in order. */
   get finished(): boolean {
-    return (this.state === 'closing' && !this.#hasOutput()) || this.state === 'closed';
+    const output = this.#outgoing.length > 0 || this.#termReq !== null || this.#icRespDue;
+    return (this.state === 'closing' && !output) || this.state === 'closed';
   }
 
   /** Commands that have arrived and are not answered yet. */
@@ -212,12 +210,12 @@ export class QueuePair implements CommandQueue, PduSink {
 
   /** Runs commands again that found no payload memory. */
   retryStarved(): void {
-    if (this.state !== 'open') return;
+    if (this.state !== 'open' && this.state !== 'draining') return;
     const waiting = this.#waiting.length;
     this.#receiving = true;
     this.#retrying = true;
     // In order, and no further than the first that still finds no memory: a long command is not overtaken for ever.
-    while (this.#waiting.length > 0 && this.state === 'open') {
+    while (this.#waiting.length > 0 && (this.state === 'open' || this.state === 'draining')) {
       const slot = this.#waiting.shift()!;
       if (slot.state === SlotState.WaitsForSlab) this.#requestData(slot);
       else if (slot.state === SlotState.Starved) this.#execute(slot);
@@ -244,6 +242,12 @@ export class QueuePair implements CommandQueue, PduSink {
     if (fes !== undefined) this.#terminate(fes, 0, NO_HEADER, 0);
     else this.#stop('closing');
     this.environment.wantTransmit(this);
+  }
+
+  /** Takes no commands any more; when those that have arrived are answered, the connection is closed in order. */
+  drain(): void {
+    if (this.state === 'open') this.state = 'draining';
+    if (this.#outstanding === 0 || this.state === 'ic') this.close();
   }
 
   /** The connection is gone. */
@@ -330,6 +334,7 @@ export class QueuePair implements CommandQueue, PduSink {
   }
 
   #capsule(view: DataView, base: number): void {
+    if (this.state === 'draining') return; // no answer: the host sends it again on another connection
     if (this.state !== 'open') return this.#framer.fail(Fes.PduSequenceError, 0, view, base, 72);
     const slot = this.#takeSlot();
     // More commands than the queue has entries: the host does not keep to SQ flow control.
@@ -401,7 +406,7 @@ export class QueuePair implements CommandQueue, PduSink {
 
   #h2cData(view: DataView, base: number): void {
     const fail = (fes: number, fei: number): void => this.#framer.fail(fes, fei, view, base, H2CData.size);
-    if (this.state !== 'open') return fail(Fes.PduSequenceError, 0);
+    if (this.state !== 'open' && this.state !== 'draining') return fail(Fes.PduSequenceError, 0);
     const ttag = H2CData.ttag.get(view, base);
     const slot = this.#slots[ttag & (MAX_QUEUE_SIZE - 1)];
     if (slot === undefined || slot.state !== SlotState.Receiving || slot.requested === 0) {
@@ -439,7 +444,7 @@ export class QueuePair implements CommandQueue, PduSink {
   completed(slot: Slot): void {
     if (slot.status !== 0) slot.hasReply = false;
     slot.state = SlotState.Done;
-    if (this.state !== 'open') {
+    if (this.state !== 'open' && this.state !== 'draining') {
       this.#release(slot);
       return;
     }
@@ -486,10 +491,6 @@ export class QueuePair implements CommandQueue, PduSink {
     if (!this.#receiving) this.environment.wantTransmit(this);
   }
 
-  #hasOutput(): boolean {
-    return this.#outgoing.length > 0 || this.#termReq !== null || this.#icRespDue;
-  }
-
   /** Slots are made as a host uses them: most queues never see their full depth. */
   #takeSlot(): Slot | undefined {
     if (this.#free.length === 0 && this.#slots.length < this.#sqSize) {
@@ -515,11 +516,12 @@ export class QueuePair implements CommandQueue, PduSink {
     this.#outstanding--;
     this.#free.push(slot);
     if (this.#outstanding === 0 && this.state === 'closed') this.environment.idle?.(this);
+    else if (this.#outstanding === 0 && this.state === 'draining') this.close();
   }
 
   /** From now on nothing is received and no command is run. */
   #stop(state: 'closing' | 'closed'): void {
-    const first = this.state === 'ic' || this.state === 'open';
+    const first = this.state !== 'closing' && this.state !== 'closed';
     this.state = state;
     this.#framer.stop();
     this.#current = null;
@@ -528,8 +530,7 @@ export class QueuePair implements CommandQueue, PduSink {
     if (!first) return;
     for (const slot of this.#slots) {
       // A device may still read from or write to the payload of a running command: `completed` releases it.
-      if (slot.state === SlotState.Receiving || slot.state === SlotState.WaitsForSlab) this.#release(slot);
-      else if (slot.state === SlotState.Starved || slot.state === SlotState.Parked) this.#release(slot);
+      if (slot.waits) this.#release(slot);
     }
     this.#commands.closed();
   }

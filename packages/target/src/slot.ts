@@ -185,6 +185,13 @@ export class Slot implements Request {
     return this.fabrics && this.opcode === FabricsType.Connect;
   }
 
+  /** It has arrived, in part at least, but is not run yet and no device works for it. */
+  get waits(): boolean {
+    const { state } = this;
+    if (state === SlotState.Receiving || state === SlotState.WaitsForSlab) return true;
+    return state === SlotState.Starved || state === SlotState.Parked;
+  }
+
   complete(status: number, dw0 = 0, dw1 = 0): void {
     if (this.state === SlotState.Free) return; // the queue is gone
     assert(this.state !== SlotState.Done, 'command completed twice');
