@@ -13,6 +13,7 @@ export {
   type HostControllerState,
   NvmeError,
 } from '@nvbraid/host';
+export * from './config/index.ts';
 export * from './connect.ts';
 export type { BlockRange } from './copy-commands.ts';
 export * from './discover.ts';

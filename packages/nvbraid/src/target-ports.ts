@@ -43,6 +43,12 @@ export class TargetPorts {
     return port;
   }
 
+  /** @throws NvbraidError ENOENT */
+  transportOf(portId: number): string {
+    this.#existing(portId);
+    return this.#ports.get(portId)!.transport;
+  }
+
   /** Listens. @throws NvbraidError ENOENT, EADDRINUSE, EACCES, EINVAL */
   enable(portId: number): Promise<void> {
     return this.#inTurn(() => this.#enable(portId));

@@ -246,8 +246,13 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   /** A port that does not listen before it is enabled, or its first subsystem linked. @throws NvbraidError EINVAL, EBUSY */
-  addPort(options: Omit<PortOptions, 'enabled'>): Port {
-    return this.#ports.add(options);
+  addPort(options: Omit<PortOptions, 'enabled'>, transportName = options.trtype): Port {
+    return this.#ports.add(options, transportName);
+  }
+
+  /** Name of the row of the transport table behind a port. @throws NvbraidError ENOENT */
+  transportOf(portid: number): string {
+    return this.#ports.transportOf(portid);
   }
 
   /** Listens, also without a subsystem: for discovery. @throws NvbraidError ENOENT, EADDRINUSE, EACCES, EINVAL */

@@ -19,7 +19,7 @@ export interface PortParameters {
 }
 
 export interface PortOptions extends AddressOptions, PortParameters {
-  /** 1 … 65535; the lowest that is free when absent. */
+  /** 0 … 65535; the lowest from 1 on that is free when absent. */
   readonly portId?: number;
   /** Transport requirements of the discovery log entry. Default: nothing asked, SQ flow control may be disabled. */
   readonly treq?: number;

@@ -144,8 +144,8 @@ export class Target {
   /** A listening address. It leads to the discovery subsystem at once, to others once linked. @throws NvbraidError */
   addPort(options: PortOptions): Port {
     const portId = options.portId ?? this.#freePortId();
-    if (!(Number.isInteger(portId) && portId >= 1 && portId <= 0xffff)) {
-      throw new NvbraidError('EINVAL', `port identifier is 1 to 65535: ${portId}`);
+    if (!(Number.isInteger(portId) && portId >= 0 && portId <= 0xffff)) {
+      throw new NvbraidError('EINVAL', `port identifier is 0 to 65535: ${portId}`);
     }
     if (this.#ports.has(portId)) throw new NvbraidError('EBUSY', `port ${portId} exists`, { retryable: false });
     if (this.#ports.size >= MAX_PORTS) throw new NvbraidError('EINVAL', `a target has at most ${MAX_PORTS} ports`);

@@ -68,8 +68,8 @@ test('how many subsystems and hosts there can be', () => {
 
 test('ports that cannot be', () => {
   const { target } = new Rig();
-  fails('EINVAL', () => target.addPort({ ...ADDRESS, portId: 0 }), /1 to 65535/);
-  fails('EINVAL', () => target.addPort({ ...ADDRESS, portId: 65536 }), /1 to 65535/);
+  fails('EINVAL', () => target.addPort({ ...ADDRESS, portId: -1 }), /0 to 65535/);
+  fails('EINVAL', () => target.addPort({ ...ADDRESS, portId: 65536 }), /0 to 65535/);
   fails('EBUSY', () => target.addPort({ ...ADDRESS, portId: 1 }), /exists/);
   fails('EINVAL', () => target.addPort({ ...ADDRESS, trtype: 'carrier-pigeon' }), /trtype/);
   fails('EINVAL', () => target.addPort({ ...ADDRESS, adrfam: 'ipv5' }), /adrfam/);

@@ -1,4 +1,5 @@
-import type { ErrorCode } from '@nvbraid/base';
+import { type ErrorCode, NvbraidError } from '@nvbraid/base';
+import { type FilterConfig, nullDevice, stackFilters, type ZonedOptions, zonedDevice } from '@nvbraid/blockdev';
 import {
   DEFAULT_FIRMWARE,
   derivedUuid,
@@ -7,14 +8,22 @@ import {
   hexOf,
   MAX_ANA_GROUPS,
   MAX_CNTLID,
+  MAX_FAULTS,
   MAX_IO_QUEUES,
+  MAX_NAMESPACE_HOSTS,
   MODEL_BYTES,
   nqnProblem,
+  readFault,
   SERIAL_BYTES,
   TRADDR_BYTES,
   TRSVCID_BYTES,
+  VERSION,
+  versionOf,
+  versionText,
 } from '@nvbraid/target';
 import { DISCOVERY_NQN, TRTYPE_NAMES } from '@nvbraid/wire';
+import { POOL_BYTES } from '../limits.ts';
+import { type TargetLimits, targetLimits } from '../target-limits.ts';
 import type { KindName } from './kinds.ts';
 import {
   address,
@@ -22,6 +31,7 @@ import {
   eui64,
   flag,
   hex,
+  json,
   nguid,
   orNothing,
   path,
@@ -120,14 +130,63 @@ const portDisabled = disabled('EACCES');
 
 const nqn: ValueType = { says: 'a qualified name', parse: (value) => (nqnProblem(value) === null ? value : null) };
 const version: ValueType = {
-  says: 'a version such as 1.3 or 1.3.0',
+  says: 'a version from 1.2.1 to 2.1',
   parse: (value) => {
-    const match = /^([0-9]{1,5})\.([0-9]{1,3})(?:\.([0-9]{1,3}))?$/.exec(value);
-    if (match === null || Number(match[2]) > 255 || Number(match[3] ?? 0) > 255) return null;
-    const third = Number(match[3] ?? 0);
-    return `${Number(match[1])}.${Number(match[2])}${third === 0 ? '' : `.${third}`}`;
+    try {
+      return versionText(versionOf(value));
+    } catch {
+      return null;
+    }
   },
 };
+
+/** Hosts by NQN, or none for all. */
+const hosts = json('a list of host NQNs in JSON', (value) => {
+  if (!Array.isArray(value)) return 'is no list';
+  const wrong = value.find((entry) => typeof entry !== 'string' || nqnProblem(entry) !== null);
+  return wrong !== undefined
+    ? 'has an entry that is no NQN'
+    : value.length > MAX_NAMESPACE_HOSTS
+      ? 'is too long'
+      : null;
+});
+
+/** What a maker of the library takes: it says itself what is wrong. */
+const accepted = (says: string, maker: (value: unknown) => unknown): ValueType =>
+  json(says, (value) => {
+    try {
+      maker(value);
+      return null;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  });
+
+/** Filters over the device, the first nearest to the host. */
+const filters = accepted('a list of filters in JSON', (value) =>
+  stackFilters(nullDevice({ size: 4096 }), value as FilterConfig[]),
+);
+
+const zoned = accepted('options of zones in JSON', (value) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new NvbraidError('EINVAL', 'zones are described by an object');
+  }
+  return zonedDevice(nullDevice({ size: 4096 }), value as ZonedOptions);
+});
+
+/** Protocol faults, tried in this order. */
+const faults = accepted('a list of protocol faults in JSON', (value) => {
+  if (!Array.isArray(value)) throw new NvbraidError('EINVAL', 'faults are a list');
+  if (value.length > MAX_FAULTS) throw new NvbraidError('EINVAL', `there are at most ${MAX_FAULTS} faults`);
+  return value.map((rule) => readFault(rule));
+});
+
+const limits = accepted('limits in JSON', (value) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new NvbraidError('EINVAL', 'limits are an object');
+  }
+  return targetLimits(value as Partial<TargetLimits>, POOL_BYTES);
+});
 
 const offOnly =
   (what: string) =>
@@ -167,7 +226,11 @@ const addresses = (referral: boolean): AttributeRow[] => [
 const defaultUuid = (names: readonly string[]): string => derivedUuid(`${names[0]}/${names[1]}`);
 
 export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
-  root: [row('discovery_nqn', nqn, DISCOVERY_NQN, any, 'Unique name of the discovery subsystem')],
+  root: [
+    row('discovery_nqn', nqn, DISCOVERY_NQN, any, 'Unique name of the discovery subsystem'),
+    option('limits', 'json', limits, '', any, 'What peers may make the target hold; only when the process starts'),
+    option('faults', 'json', faults, '', any, 'Protocol faults to inject'),
+  ],
   host: [
     row('dhchap_key', orNothing(text(1024)), '', any, 'Secret of the host', { unsupported: notBuilt(DHCHAP) }),
     row('dhchap_ctrl_key', orNothing(text(1024)), '', any, 'Secret of the controller', {
@@ -196,7 +259,7 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
   ],
   subsystem: [
     row('attr_allow_any_host', flag, '0', any, 'Any host may connect, not only those in allowed_hosts'),
-    row('attr_version', version, '2.1', undiscovered, 'NVMe version', { ignored: 'controllers report version 2.1' }),
+    row('attr_version', version, versionText(VERSION), undiscovered, 'NVMe version, 1.2.1 to 2.1'),
     row(
       'attr_serial',
       text(SERIAL_BYTES),
@@ -206,15 +269,11 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
     ),
     row('attr_model', text(MODEL_BYTES), 'nvbraid', undiscovered, 'Model number'),
     row('attr_firmware', text(FIRMWARE_BYTES), DEFAULT_FIRMWARE, undiscovered, 'Firmware revision'),
-    row('attr_ieee_oui', hex(0xffffff, 6), '0x000000', undiscovered, 'IEEE OUI identifier', {
-      ignored: 'controllers report OUI 0',
-    }),
+    row('attr_ieee_oui', hex(0xffffff, 6), '0x000000', undiscovered, 'IEEE OUI identifier'),
     row('attr_cntlid_min', whole(1, MAX_CNTLID), '1', any, 'Smallest controller identifier'),
     row('attr_cntlid_max', whole(1, MAX_CNTLID), String(MAX_CNTLID), any, 'Largest controller identifier'),
-    row('attr_vendor_id', hex(0xffff, 1), '0x0', any, 'PCI vendor', { ignored: 'controllers report vendor 0' }),
-    row('attr_subsys_vendor_id', hex(0xffff, 1), '0x0', any, 'PCI subsystem vendor', {
-      ignored: 'controllers report vendor 0',
-    }),
+    row('attr_vendor_id', hex(0xffff, 1), '0x0', any, 'PCI vendor identifier'),
+    row('attr_subsys_vendor_id', hex(0xffff, 1), '0x0', any, 'PCI subsystem vendor identifier'),
     row(
       'attr_qid_max',
       whole(1, MAX_IO_QUEUES),
@@ -260,6 +319,23 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
     option('read_only', 'flag', flag, '0', namespaceDisabled, 'Refuse writes'),
     option('shared', 'flag', flag, '0', namespaceDisabled, 'Serve a file that another process has open too'),
     option('eui64', 'text', eui64, '', namespaceDisabled, 'EUI-64'),
+    option(
+      'hosts',
+      'json',
+      hosts,
+      '',
+      any,
+      'Hosts that see the namespace: a list of NQNs (default: all that may connect)',
+    ),
+    option(
+      'zoned',
+      'json',
+      zoned,
+      '',
+      namespaceDisabled,
+      'Zones: {"zoneSize": …} as zonedDevice takes it (default: none)',
+    ),
+    option('filters', 'json', filters, '', namespaceDisabled, 'Filters over the device, the first nearest to the host'),
     row('revalidate_size', trigger, '', { rule: 'enabled' }, 'Writing 1 takes over the size that the device has now', {
       writeOnly: true,
       places: [],
@@ -294,9 +370,6 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
       '-1',
       portDisabled,
       'Bytes of data in a command capsule; -1: the transport chooses',
-      {
-        ignored: 'the transport chooses',
-      },
     ),
     row(
       'param_max_queue_size',
@@ -304,9 +377,6 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
       '-1',
       portDisabled,
       'Entries of an I/O queue; -1: the transport chooses',
-      {
-        ignored: 'the transport chooses',
-      },
     ),
     row(
       'param_mdts',
@@ -314,9 +384,6 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
       '-1',
       portDisabled,
       'Largest transfer as a power of two; -1: the transport chooses',
-      {
-        ignored: 'the transport chooses',
-      },
     ),
     row('param_pi_enable', flag, '0', portDisabled, 'Protection information', {
       unsupported: offOnly('protection information'),

@@ -1,9 +1,16 @@
 import { type ErrorCode, NvbraidError } from '@nvbraid/base';
-import { MAX_ALLOWED_HOSTS, MAX_LINKS, MAX_NAMESPACES, MAX_PORTS, MAX_SUBSYSTEMS } from '@nvbraid/target';
+import {
+  MAX_ALLOWED_HOSTS,
+  MAX_LINKS,
+  MAX_NAMESPACES,
+  MAX_PORTS,
+  MAX_REFERRALS,
+  MAX_SUBSYSTEMS,
+} from '@nvbraid/target';
 import { DISCOVERY_NQN } from '@nvbraid/wire';
 import type { AttributeRow } from './attributes.ts';
 import { attributeOf, DEFAULT_ANA_GROUP, type KINDS } from './kinds.ts';
-import { MAX_HOSTS, MAX_REFERRALS } from './limits.ts';
+import { MAX_HOSTS } from './limits.ts';
 import { type ConfigNode, find, findObject, madeNode, missing } from './tree.ts';
 
 /** One change, as one makes it in configfs: mkdir or symlink, rmdir or unlink, a write to a file. */
@@ -58,7 +65,12 @@ function setAttribute(root: ConfigNode, path: string, attribute: string, text: s
 export function checkValue(row: AttributeRow, text: string, path: string): string {
   const value = row.type.parse(text.replace(/\n$/, ''));
   if (value === null) {
-    throw refuse('EINVAL', path, `${row.name} is ${row.type.says}, not ${JSON.stringify(text.slice(0, 200))}`);
+    const why = row.type.why?.(text) ?? null;
+    throw refuse(
+      'EINVAL',
+      path,
+      `${row.name} is ${row.type.says}, not ${JSON.stringify(text.slice(0, 200))}${why === null ? '' : `: ${why}`}`,
+    );
   }
   const reason = row.unsupported(value);
   if (reason !== null) throw refuse('ENOTSUP', path, `${row.name}=${value} cannot be had: ${reason}`);

@@ -1,6 +1,6 @@
 import { NvbraidError } from '@nvbraid/base';
 import type { AttributeRow, Place } from './attributes.ts';
-import { checkValue } from './edits.ts';
+import { checkValue, type Edit } from './edits.ts';
 import { DEFAULT_ANA_GROUP, type Group, KINDS } from './kinds.ts';
 import { MAX_CONFIG_BYTES } from './limits.ts';
 import { parseJson, pythonJson, RawNumber } from './python-json.ts';
@@ -202,15 +202,20 @@ function checkLinks(tree: ConfigNode): void {
   }
 }
 
-/** A sentence for each value that differs from the default and changes nothing. */
-export function ignoredValues(tree: ConfigNode): string[] {
+/**
+ * A sentence for each value that differs from the default and changes nothing.
+ * @param edits look only at what these have set
+ */
+export function ignoredValues(tree: ConfigNode, edits: readonly Edit[] | null = null): string[] {
+  const set =
+    edits === null ? null : new Set(edits.map((edit) => (edit.op === 'set' ? `${edit.path} ${edit.attribute}` : '')));
   const warnings: string[] = [];
   for (const node of nodesOf(tree)) {
     for (const row of node.kind.attributes) {
       if (row.ignored === null || node.get(row.name) === node.defaultOf(row)) continue;
-      warnings.push(
-        `${nodePath(node)}: ${row.name}=${node.get(row.name)} is kept, but changes nothing: ${row.ignored}`,
-      );
+      const path = nodePath(node);
+      if (set !== null && !set.has(`${path} ${row.name}`)) continue;
+      warnings.push(`${path}: ${row.name}=${node.get(row.name)} is kept, but changes nothing: ${row.ignored}`);
     }
   }
   return warnings;

@@ -12,6 +12,11 @@ export interface Backend {
    * @throws NvbraidError when it cannot be done; then nothing has been done
    */
   apply(edit: Edit, tree: ConfigNode): Promise<void>;
+  /**
+   * Looks whether what has to be had from the system can be had, without disturbing anything.
+   * @throws NvbraidError
+   */
+  check(from: ConfigNode, to: ConfigNode): Promise<void>;
   /** A transaction is over: what was kept so that it could be taken back may go. */
   settled(): Promise<void> | void;
 }
@@ -26,6 +31,7 @@ export async function transact(tree: ConfigNode, edits: readonly Edit[], backend
   const before = tree.clone();
   const trial = tree.clone();
   for (const edit of edits) perform(trial, edit, backend.facts);
+  await backend.check(tree, trial);
   try {
     await run(tree, edits, backend);
   } catch (error) {

@@ -4,6 +4,8 @@ export interface ValueType {
   readonly says: string;
   /** The one spelling of a value that is kept and shown; null when the text is none. */
   parse(text: string): string | null;
+  /** What is wrong with a text that is none, where more can be said than `says` does. */
+  why?(text: string): string | null;
 }
 
 const FLAG_WORDS: Readonly<Record<string, string>> = {
@@ -85,22 +87,19 @@ export const eui64: ValueType = {
 
 /** Any value of JSON, kept on one line with sorted keys. `problem` says what is wrong with one, or null. */
 export function json(says: string, problem: (value: unknown) => string | null): ValueType {
-  return {
-    says,
-    parse: (value) => {
-      try {
-        const parsed: unknown = JSON.parse(value);
-        return problem(parsed) === null ? compactJson(parsed) : null;
-      } catch {
-        return null;
-      }
-    },
+  const why = (value: string): string | null => {
+    try {
+      return problem(JSON.parse(value));
+    } catch {
+      return 'is not JSON';
+    }
   };
+  return { says, parse: (value) => (why(value) === null ? compactJson(JSON.parse(value)) : null), why };
 }
 
 /** Takes `''` too: nothing is set. */
 export function orNothing(type: ValueType): ValueType {
-  return { says: `${type.says}, or nothing`, parse: (value) => (value === '' ? '' : type.parse(value)) };
+  return { ...type, says: `${type.says}, or nothing`, parse: (value) => (value === '' ? '' : type.parse(value)) };
 }
 
 /** JSON on one line, keys sorted: equal values have equal texts. */

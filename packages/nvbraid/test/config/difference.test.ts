@@ -75,6 +75,8 @@ class FailingBackend implements Backend {
     perform(this.own, edit);
   }
 
+  async check(): Promise<void> {}
+
   settled(): void {
     this.settledTimes++;
   }
@@ -109,6 +111,7 @@ test('what cannot be taken back is said in full', async () => {
     apply: async (edit) => {
       if (failing.has(editText(edit))) throw new NvbraidError('EBUSY', `no ${edit.path}`);
     },
+    check: async () => {},
     settled() {},
   };
   const edits: Edit[] = ['a', 'b', 'c'].map((name) => ({ op: 'create', path: `/hosts/${name}` }));
@@ -122,7 +125,12 @@ test('what cannot be taken back is said in full', async () => {
 
 test('an edit that the rules forbid, in the middle of others, makes nothing happen', async () => {
   const done: string[] = [];
-  const backend: Backend = { facts: NO_FACTS, apply: async (edit) => void done.push(edit.path), settled() {} };
+  const backend: Backend = {
+    facts: NO_FACTS,
+    apply: async (edit) => void done.push(edit.path),
+    check: async () => {},
+    settled() {},
+  };
   const edits: Edit[] = [
     { op: 'create', path: '/subsystems/s' },
     { op: 'set', path: '/subsystems/s', attribute: 'attr_qid_max', value: '0' },

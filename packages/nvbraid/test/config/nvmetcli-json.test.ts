@@ -25,13 +25,15 @@ test('what nobody here knows is kept with a warning each', () => {
 });
 
 test('a value that has no effect here is kept with a warning', () => {
-  const { warnings } = parseConfig(OLD);
-  assert.deepEqual(
-    warnings
-      .filter((text) => text.includes('attr_version'))
-      .map((text) => text.replace(/^.*attr_version/, 'attr_version')),
-    ['attr_version=1.3 is kept, but changes nothing: controllers report version 2.1'],
+  const text = RECENT.replace(
+    '"nsid": 10,',
+    '"nsid": 10,\n          "nvbraid": {\n            "buffered_io": true\n          },',
   );
+  const { tree, warnings } = parseConfig(text);
+  assert.deepEqual(warnings, [
+    '/subsystems/testnqn/namespaces/10: buffered_io=1 is kept, but changes nothing: files are always read and written through the page cache; Flush and FUA make data stable',
+  ]);
+  assert.equal(formatConfig(tree), text);
 });
 
 test('an attribute that is set in an old file is written where nvmetcli puts it', () => {
