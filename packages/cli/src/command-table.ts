@@ -21,6 +21,7 @@ import { idNs } from './commands/id-ns.ts';
 import { list } from './commands/list.ts';
 import { read } from './commands/read.ts';
 import { serve } from './commands/serve.ts';
+import { target } from './commands/target.ts';
 import { verify } from './commands/verify.ts';
 import { write } from './commands/write.ts';
 import { writeUncor } from './commands/write-uncor.ts';
@@ -32,7 +33,7 @@ import { znsCloseZone, znsFinishZone, znsOfflineZone, znsOpenZone, znsResetZone 
 
 /** The commands by what they are for, as the help shows them. Parsing, help and completion are made of this table. */
 export const COMMAND_GROUPS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
-  { title: 'Target', commands: [serve, demo] },
+  { title: 'Target', commands: [serve, target, demo] },
   { title: 'Host', commands: [discover, connect, disconnect, list] },
   {
     title: 'Controller and namespace',

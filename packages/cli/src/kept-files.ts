@@ -12,12 +12,25 @@ export class KeptFiles {
 
   /** Call it when the devices are in service: files that are made are there then. */
   async add(device: ChosenDevice): Promise<void> {
-    if (device.name === 'memory') return;
+    if (device.name !== 'memory') await this.#hold(device.name);
+  }
+
+  async #hold(path: string): Promise<void> {
     try {
-      this.#files.push({ name: device.name, file: await open(device.name, 'r') });
+      this.#files.push({ name: path, file: await open(path, 'r') });
     } catch {
       // Somebody has taken the name or the permission away. The target itself flushes what it has open.
     }
+  }
+
+  /** Holds these files and no others; lets go of those that are not served any more. */
+  async keepOnly(paths: ReadonlySet<string>): Promise<void> {
+    for (const { name, file } of this.#files.splice(0)) {
+      if (paths.has(name)) this.#files.push({ name, file });
+      else await file.close();
+    }
+    const held = new Set(this.#files.map(({ name }) => name));
+    for (const path of paths) if (!held.has(path)) await this.#hold(path);
   }
 
   /**

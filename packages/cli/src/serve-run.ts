@@ -1,25 +1,36 @@
 import { ControlServer, ownSocketPath } from '@nvbraid/manage';
-import type { TargetPort, TargetStats } from 'nvbraid';
-import { nvmeConnectLine } from './association.ts';
+import { nodesOf, type Target, type TargetConfig, type TargetStats } from 'nvbraid';
 import { faultMethods } from './fault-methods.ts';
-import { describePort, reachableAddresses } from './listening.ts';
-import { type Served, serveStatus } from './serve-status.ts';
+import { serveStatus } from './serve-status.ts';
 import { formatCount, formatDuration, formatSize, plural } from './size.ts';
 import type { StopSignal } from './stop-signal.ts';
+import { targetMethods } from './target-methods.ts';
 import type { Terminal } from './terminal.ts';
 
 const STATUS_MS = 1000;
 
+/** What runs, and how it is announced. */
+export interface Serving {
+  readonly target: Target;
+  readonly config: TargetConfig;
+  /** The file that it was configured by, or null. */
+  readonly file: string | null;
+  /** Lines about what is served, for people. @param socket path of the control socket */
+  describe(socket: string): string[];
+  /** What stands beside the status in the event `serving`. */
+  readonly facts: object;
+}
+
 /** The life of `nvbraid serve` from the moment it listens. */
 export class ServeRun {
-  readonly #served: Served;
+  readonly #served: Serving;
   readonly #terminal: Terminal;
   readonly #json: boolean;
   readonly #startedMs = performance.now();
   #last: TargetStats;
   #lastMs = performance.now();
 
-  constructor(served: Served, terminal: Terminal, json: boolean) {
+  constructor(served: Serving, terminal: Terminal, json: boolean) {
     this.#served = served;
     this.#terminal = terminal;
     this.#json = json;
@@ -28,24 +39,34 @@ export class ServeRun {
 
   /** Until it is told to stop. The target is closed by the caller. */
   async run(socket: string | undefined, stop: StopSignal): Promise<void> {
-    const { target } = this.#served;
+    const { target, config } = this.#served;
     const server = await ControlServer.listen({
       path: socket ?? ownSocketPath('serve'),
-      methods: { status: () => serveStatus(this.#served, this.#startedMs), ...faultMethods(target) },
+      methods: {
+        status: () => serveStatus(target, this.#startedMs),
+        ...faultMethods(target),
+        ...targetMethods(config, {
+          file: this.#served.file,
+          changed: (edits) => {
+            for (const edit of edits) this.log(edit);
+          },
+        }),
+      },
     });
     try {
-      target.on('log', (message) => this.#log(message));
+      target.on('log', (message) => this.log(message));
       target.on('controller-created', (controller) => {
-        this.#log(`controller ${controller.cntlid} created for ${controller.hostnqn}`);
+        this.log(`controller ${controller.cntlid} created for ${controller.hostnqn}`);
       });
       target.on('controller-gone', (controller, reason) =>
-        this.#log(`controller ${controller.cntlid} is gone: ${reason}`),
+        this.log(`controller ${controller.cntlid} is gone: ${reason}`),
       );
       this.#announce(server.path);
       const ticker = setInterval(() => this.#terminal.status(this.#statusLine()), STATUS_MS);
       await stop.wait();
       clearInterval(ticker);
       this.#terminal.endStatus();
+      if (!(await target.drain())) this.log('some commands, or hosts, took too long: they are disconnected');
     } finally {
       await server.close();
     }
@@ -61,7 +82,9 @@ export class ServeRun {
     }
     const reads = `${plural(stats.readCommands, 'read')} (${formatSize(stats.readBytes)})`;
     const writes = `${plural(stats.writeCommands, 'write')} (${formatSize(stats.writtenBytes)})`;
-    const inFiles = this.#served.devices.some((device) => device.name !== 'memory');
+    const inFiles = [...nodesOf(this.#served.config.tree)].some(
+      (node) => node.kind.name === 'namespace' && node.get('device_path') !== '',
+    );
     const kept = !inFiles
       ? ' What was in memory is gone.'
       : stats.writeCommands > 0
@@ -72,38 +95,17 @@ export class ServeRun {
   }
 
   #announce(socket: string): void {
-    const { target, nqn, devices, ports, noDiscovery } = this.#served;
+    const { target, facts } = this.#served;
     const terminal = this.#terminal;
     if (this.#json) {
-      terminal.json(
-        {
-          event: 'serving',
-          time: new Date().toISOString(),
-          ...serveStatus(this.#served, this.#startedMs),
-          socket,
-          noDiscovery,
-        },
-        0,
-      );
+      const time = new Date().toISOString();
+      terminal.json({ event: 'serving', time, ...serveStatus(target, this.#startedMs), socket, ...facts }, 0);
       return;
     }
-    const [io, discovery] = ports as [TargetPort, TargetPort | undefined];
-    terminal.line(`serving ${terminal.style('bold', nqn)} on ${describePort(io)}`);
-    target.core.subsystem(nqn)!.namespaces.forEach(({ nsid, blockSize, blockCount, readOnly }, i) => {
-      const { name, made } = devices[i]!;
-      const notes = `${made && name !== 'memory' ? ', made now' : ''}${readOnly ? ', read-only' : ''}`;
-      terminal.line(
-        `  namespace ${nsid}: ${name}, ${formatSize(blockSize * blockCount)} in blocks of ${blockSize} bytes${notes}`,
-      );
-    });
-    terminal.line(`  discovery: ${discovery === undefined ? noDiscovery : describePort(discovery)}`);
-    terminal.line(`  control socket: ${socket}`);
-    terminal.line('On a Linux host:');
-    for (const address of reachableAddresses(io.address)) terminal.line(`  ${nvmeConnectLine(address, io.port, nqn)}`);
-    terminal.line('Ctrl-C stops.');
+    for (const line of this.#served.describe(socket)) terminal.line(line);
   }
 
-  #log(message: string): void {
+  log(message: string): void {
     if (this.#json) this.#terminal.json({ event: 'log', time: new Date().toISOString(), message }, 0);
     else this.#terminal.line(`${new Date().toTimeString().slice(0, 8)} ${message}`);
   }

@@ -3,6 +3,7 @@ import type { ChosenDevice } from './device-choice.ts';
 import type { ServeStatus } from './status.ts';
 import { version } from './version.ts';
 
+/** A target with one subsystem, as a command line describes it. */
 export interface Served {
   readonly target: Target;
   readonly nqn: string;
@@ -13,37 +14,41 @@ export interface Served {
 }
 
 /** What `status` answers on the control socket of a process that serves. */
-export function serveStatus(served: Served, startedMs: number): ServeStatus {
-  const { target, nqn, devices, ports } = served;
-  const subsystem = target.core.subsystem(nqn)!;
+export function serveStatus(target: Target, startedMs: number): ServeStatus {
+  const { core } = target;
   return {
     role: 'serve',
     pid: process.pid,
     version: version(),
     uptimeSeconds: Math.round((performance.now() - startedMs) / 1000),
-    subsystems: [
-      {
-        nqn,
-        serial: subsystem.serial,
-        model: subsystem.model,
-        firmware: subsystem.firmware,
-        namespaces: subsystem.namespaces.map((namespace, i) => ({
-          nsid: namespace.nsid,
-          blockSize: namespace.blockSize,
-          blockCount: namespace.blockCount,
-          readOnly: namespace.readOnly,
-          uuid: namespace.uuid,
-          device: devices[i]?.name ?? '',
-        })),
-      },
-    ],
-    ports: ports.map((port, i) => ({
-      portid: port.portid,
-      transport: port.transport,
-      traddr: port.address,
-      trsvcid: port.port,
-      nqns: i === 0 ? [nqn] : [],
+    subsystems: [...core.subsystems].map((subsystem) => ({
+      nqn: subsystem.nqn,
+      serial: subsystem.serial,
+      model: subsystem.model,
+      firmware: subsystem.firmware,
+      namespaces: subsystem.namespaces.map((namespace) => ({
+        nsid: namespace.nsid,
+        blockSize: namespace.blockSize,
+        blockCount: namespace.blockCount,
+        readOnly: namespace.readOnly,
+        uuid: namespace.uuid,
+        device: deviceName(namespace.device),
+      })),
+    })),
+    ports: [...core.ports].map((port) => ({
+      portid: port.portId,
+      transport: target.transportOf(port.portId),
+      traddr: port.traddr,
+      trsvcid: Number(port.trsvcid),
+      nqns: [...port.subsystems].map((subsystem) => subsystem.nqn),
     })),
     stats: { ...target.stats() },
   };
+}
+
+/** The path of a file, or the kind of a device: below whatever filters stand on it. */
+export function deviceName(device: unknown): string {
+  let spec = device as { readonly kind?: string; readonly path?: string; readonly lower?: unknown };
+  while (typeof spec.lower === 'object' && spec.lower !== null) spec = spec.lower;
+  return spec.path ?? spec.kind ?? 'device';
 }

@@ -9,12 +9,17 @@ const SAME_MS = 400;
 export class StopSignal {
   readonly #controller = new AbortController();
   readonly #onFirst: () => void;
+  readonly #onHangup: (() => void) | null;
   readonly #listener = (signal: (typeof SIGNALS)[number]): void => this.#received(signal);
   #firstAtMs = 0;
 
-  /** @param onFirst called at the first signal: says that the process is stopping */
-  constructor(onFirst: () => void = () => {}) {
+  /**
+   * @param onFirst called at the first signal: says that the process is stopping
+   * @param onHangup called at SIGHUP, which then does not stop the process
+   */
+  constructor(onFirst: () => void = () => {}, onHangup: (() => void) | null = null) {
     this.#onFirst = onFirst;
+    this.#onHangup = onHangup;
     for (const signal of SIGNALS) process.on(signal, this.#listener);
   }
 
@@ -44,6 +49,10 @@ export class StopSignal {
   }
 
   #received(signal: (typeof SIGNALS)[number]): void {
+    if (signal === 'SIGHUP' && this.#onHangup !== null) {
+      this.#onHangup();
+      return;
+    }
     const now = performance.now();
     if (this.#firstAtMs === 0) {
       this.#firstAtMs = now;

@@ -1,7 +1,10 @@
 /** Bounds of the control socket, both ends. */
 export const limits = {
-  /** Longest line, a request or a response, in bytes: 1 MiB of data in base64 and what stands around it. */
-  lineBytes: 2 * 1024 * 1024,
+  /**
+   * Longest line, a request or a response, in bytes: the configuration of a target with forty thousand namespaces. It is
+   * the owner of the process who can make it hold so much, for each of `clients`.
+   */
+  lineBytes: 16 * 1024 * 1024,
   /** Data that one request or response may carry, in bytes before base64. */
   dataBytes: 1024 * 1024,
   clients: 32,

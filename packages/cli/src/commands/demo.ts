@@ -89,7 +89,7 @@ export const demo = command({
       };
       const server = await ControlServer.listen({
         path: options.socket ?? ownSocketPath('serve'),
-        methods: { status: () => serveStatus(served, startedMs) },
+        methods: { status: () => serveStatus(target, startedMs) },
       });
       try {
         announce(
@@ -97,7 +97,7 @@ export const demo = command({
           terminal,
           own ? "the demo's own" : mayWrite ? 'its first 16 MiB will be overwritten' : 'only read',
         );
-        await traffic(served, servedAddress(serveStatus(served, startedMs)), options, mayWrite, stop, terminal);
+        await traffic(served, servedAddress(serveStatus(target, startedMs)), options, mayWrite, stop, terminal);
       } finally {
         terminal.endStatus();
         await server.close();

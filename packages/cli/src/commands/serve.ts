@@ -3,12 +3,14 @@ import { accessSync, constants } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
 import { type FilterConfig, parseFilter } from '@nvbraid/blockdev';
-import { createTarget, NvbraidError, type Target, type TargetPort, type ZonedOptions } from 'nvbraid';
+import { configOf, createTarget, NvbraidError, type Target, type TargetPort, type ZonedOptions } from 'nvbraid';
 import { command } from '../command.ts';
 import { type ChosenDevice, chooseFile, chooseMemory, DEFAULT_SIZE } from '../device-choice.ts';
 import { KeptFiles } from '../kept-files.ts';
 import { listenForDiscovery, listenForIo } from '../listening.ts';
 import { listenOptions, outputOptions, ownSocketOptions } from '../options.ts';
+import { reactorsOf, serveConfig } from '../serve-config.ts';
+import { describeServed } from '../serve-greeting.ts';
 import { ServeRun } from '../serve-run.ts';
 import { formatSize } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
@@ -89,6 +91,12 @@ export const serve = command({
     'allow-host': { type: 'list', value: 'NQN', help: 'Host that may connect; without this option any host may' },
     serial: { type: 'text', value: 'TEXT', help: 'Serial number, at most 20 characters (default: made of the NQN)' },
     'no-discovery': { type: 'flag', help: 'Do not listen on port 8009' },
+    config: {
+      type: 'text',
+      value: 'FILE',
+      completes: 'file',
+      help: 'Serve what a configuration says, as nvmetcli saves it; SIGHUP reads it again',
+    },
     ...ownSocketOptions,
     ...outputOptions,
   },
@@ -100,17 +108,19 @@ export const serve = command({
     { line: 'nvbraid serve /dev/sdb --read-only', help: 'a whole disk, read-only' },
     { line: 'nvbraid serve zns.img --size 4GiB --zone-size 64MiB', help: 'a zoned namespace' },
     { line: 'nvbraid serve --filter stats --filter "delay,read=p50=1ms p99=50ms"', help: 'a slow disk, and how slow' },
+    { line: 'nvbraid serve --config /etc/nvmet/config.json', help: 'what nvmetcli has saved' },
   ],
-  async run({ options, operands, terminal }) {
+  async run({ options, operands, given, terminal }) {
+    if (options.config !== undefined) {
+      checkAlone(given, operands);
+      return serveConfig({ ...options, config: options.config }, terminal);
+    }
     if (options.memory && operands.length > 0) throw new UsageError('--memory and FILE exclude each other');
     if (options.memory && options['read-only']) throw new UsageError('--memory and --read-only exclude each other');
     checkBlockSize(options['block-size']);
     const filters = options.filter.map(filterOf);
     const zoned = zonedOf(options);
-    const reactors = options.reactors ?? (options.transport === 'tcp' ? 1 : 0);
-    if (reactors > 0 && options.transport !== 'tcp') {
-      throw new UsageError(`-t ${options.transport} works with --reactors 0 only`);
-    }
+    const reactors = reactorsOf(options);
     const json = options['output-format'] === 'json';
     using stop = new StopSignal(() => {
       if (!json) terminal.note('stopping; once more stops at once');
@@ -141,7 +151,18 @@ export const serve = command({
         : await listenForDiscovery(target, options, io);
       const ports: TargetPort[] = typeof discovery === 'string' || discovery === io ? [io] : [io, discovery];
       const noDiscovery = typeof discovery === 'string' ? discovery : discovery === io ? `on port ${io.port}` : null;
-      run = new ServeRun({ target, nqn, devices, ports, noDiscovery }, terminal, json);
+      const served = { target, nqn, devices, ports, noDiscovery };
+      run = new ServeRun(
+        {
+          target,
+          config: configOf(target, { transport: options.transport }),
+          file: null,
+          describe: (socket) => describeServed(served, socket, terminal),
+          facts: { noDiscovery },
+        },
+        terminal,
+        json,
+      );
       await run.run(options.socket, stop);
     } finally {
       await target.close();
@@ -151,6 +172,17 @@ export const serve = command({
     return 0;
   },
 });
+
+/** What a configuration says cannot be said on the command line too. */
+const BESIDE_CONFIG = new Set(['config', 'transport', 'reactors', 'socket', 'output-format']);
+
+function checkAlone(given: ReadonlySet<string>, operands: readonly string[]): void {
+  if (operands.length > 0)
+    throw new UsageError('--config and FILE exclude each other: the configuration names the devices');
+  const other = [...given].find((name) => !BESIDE_CONFIG.has(name));
+  if (other === undefined) return;
+  throw new UsageError(`--config and --${other} exclude each other: put it into the configuration`);
+}
 
 function checkBlockSize(blockSize: number | undefined): void {
   if (blockSize === undefined || (blockSize & (blockSize - 1)) === 0) return;
