@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { DsmRange, DsmSqe, IoOpcode, SglId, Sqe } from '@nvbraid/wire';
 import { drivenPlane, snapshot } from './support/driven-plane.ts';
 import { HeldDevice } from './support/held-device.ts';
@@ -67,4 +73,30 @@ test('commands that were received but not run are not run once the queue is gone
   const connection = adopt(1);
   connection.receive(Buffer.concat([rw(IoOpcode.Write, 0, 0, 1, BLOCK), rw(IoOpcode.Write, 1, 1, 1, BLOCK)]));
   assert.equal(device.submitted, 0, 'what the control plane has published holds for the next command');
+});
+
+test('a thread that dies has ended only when its last system call has, and its queues are reported gone after that', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'nvbraid-fence-'));
+  const pipe = join(directory, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const fd = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+  const worker = new Worker(new URL('./support/blocked-writer.ts', import.meta.url), { workerData: pipe });
+  let ended = false;
+  const exit = new Promise((resolve) => worker.once('exit', resolve)).then(() => (ended = true));
+  const failed = new Promise((resolve) => worker.once('error', resolve));
+  await new Promise((resolve) => worker.once('message', resolve));
+  await sleep(300); // a thread whose end did not wait would be gone
+  assert.equal(ended, false, 'the system call is under way');
+  let drained = 0;
+  while (drained < 150_000) {
+    try {
+      drained += readSync(fd, Buffer.alloc(65536));
+    } catch {
+      await sleep(1); // nothing there yet
+    }
+  }
+  await failed;
+  await exit;
+  closeSync(fd);
+  rmSync(directory, { recursive: true });
 });

@@ -25,8 +25,10 @@ const HOSTID = '4f4d4242-0000-4000-8000-000000000001';
 const BLOCK = 4096;
 const scratch = mkdtempSync(join(tmpdir(), 'nvbraid-shared-'));
 const children = new Set<ChildProcess>();
+const paths = new Set<Path>();
 after(() => {
   for (const child of children) child.kill('SIGKILL');
+  for (const path of paths) path.close();
   rmSync(scratch, { recursive: true, force: true });
 });
 
@@ -116,6 +118,7 @@ class Path {
 
   static async open(to: number): Promise<Path> {
     const path = new Path(to);
+    paths.add(path);
     path.#server.listen(0, '127.0.0.1');
     await once(path.#server, 'listening');
     path.port = (path.#server.address() as { port: number }).port;
