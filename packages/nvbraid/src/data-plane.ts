@@ -26,6 +26,7 @@ import { FaultBoard } from './faults/fault-board.ts';
 import { HostBlock } from './host-block.ts';
 import { HostScheduler } from './host-scheduler.ts';
 import { HostShare } from './host-share.ts';
+import { Lease } from './lease.ts';
 import { type DriverHooks, QueueDriver } from './queue-driver.ts';
 import { sayEndpoint } from './target-connection.ts';
 import type { TargetLimits } from './target-limits.ts';
@@ -45,6 +46,8 @@ export interface QueueOwner {
   readonly block: SharedArrayBuffer;
   /** Tells this host from others, and from itself when it comes back after it had left for good. */
   readonly blockId: number;
+  /** Until when the host counts as alive: a `Lease`. Absent: without end. */
+  readonly lease?: SharedArrayBuffer;
 }
 
 export interface DataPlaneOptions {
@@ -78,6 +81,7 @@ export interface DataPlaneOptions {
 
 interface OwnedQueue {
   readonly owner: QueueOwner;
+  readonly lease: Lease;
   readonly driver: QueueDriver;
   /** Why its connection ended. */
   error: NvbraidError | null;
@@ -275,9 +279,11 @@ export class DataPlane {
 
   commands(owner: QueueOwner): IoCommands {
     const table = this.table(owner.nqn, owner.portId);
+    const lease = new Lease(owner.lease);
     return new IoCommands(table, new IoCounters(owner.counters), {
       host: owner.host,
       pieces: this.#pieces,
+      hostIsGone: () => lease.over,
       failed: (error: CommandError) => this.#options.commandFailed?.(owner.association, error),
     });
   }
@@ -285,7 +291,7 @@ export class DataPlane {
   /** Goes on with a queue that the control plane has connected. */
   adopt(connection: Connection, handoff: QueueHandoff, owner: QueueOwner): void {
     const queue = QueuePair.resume(this.environment, this.commands(owner), handoff);
-    const driver = new QueueDriver(queue, connection, this.driverHooks());
+    const driver = new QueueDriver(queue, connection, this.driverHooks(queue));
     this.own(queue, driver, owner);
     const { host, nqn: subnqn, portId } = owner;
     this.faults.attach(driver, { hostnqn: host.hostnqn, subnqn, portId, qid: handoff.qid }, owner.association);
@@ -296,7 +302,7 @@ export class DataPlane {
   own(queue: QueuePair, driver: QueueDriver, owner: QueueOwner): void {
     driver.traffic = new Int32Array(owner.traffic);
     this.environment.add(queue, driver);
-    this.#queues.set(queue, { owner, driver, error: null });
+    this.#queues.set(queue, { owner, lease: new Lease(owner.lease), driver, error: null });
     this.join(queue, driver, owner.blockId, owner.block, true);
   }
 
@@ -322,15 +328,24 @@ export class DataPlane {
     if (share.queues === 0) this.#shares.delete(share.hostId);
   }
 
-  driverHooks(): DriverHooks {
-    const hooks: DriverHooks = {
+  /** Closes the queue if its host's time is over: what has been received is not run. */
+  checkLease(queue: QueuePair): void {
+    const owned = this.#queues.get(queue);
+    if (owned?.lease.over === true) this.#stop(queue, owned);
+  }
+
+  driverHooks(queue: QueuePair): DriverHooks {
+    const publish = this.#options.beforeReceive;
+    return {
       turns: this.scheduler,
+      beforeReceive: () => {
+        publish?.();
+        this.checkLease(queue);
+      },
       afterFlush: () => this.environment.retryStarved(),
       paused: (driver) => this.environment.paused(driver),
       closed: (driver, error) => this.queueClosed(driver.core as QueuePair, error),
     };
-    if (this.#options.beforeReceive !== undefined) hooks.beforeReceive = this.#options.beforeReceive;
-    return hooks;
   }
 
   /** The connection of a queue is gone; devices may still work for it. */

@@ -71,6 +71,7 @@ export class TargetConnections {
     const queue = new QueuePair(environment, (made) => core.acceptQueue(made, port, local), offered);
     const driver = new QueueDriver(queue, connection, {
       turns: plane.scheduler,
+      beforeReceive: () => plane.checkLease(queue), // of an I/O queue that stays here
       afterFlush: () => this.#afterFlush(entry),
       paused: (paused) => environment.paused(paused),
       closed: (_driver, error) => this.closed(entry, error),

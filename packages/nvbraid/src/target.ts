@@ -21,6 +21,7 @@ import { DataPlane, type QueueOwner } from './data-plane.ts';
 import { type NamespaceFilters, namespaceFilters } from './faults/namespace-filters.ts';
 import { TargetFaults } from './faults/target-faults.ts';
 import { lbaRanges } from './lba-ranges.ts';
+import { Lease } from './lease.ts';
 import { LimitLog } from './limit-log.ts';
 import { DRAIN_MS, GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limits.ts';
 import { overdueText, quietText } from './quiesce-texts.ts';
@@ -78,6 +79,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** Associations by number, for what reactors report. */
   readonly #associations = new Map<number, Controller>();
   readonly #associationOf = new WeakMap<Controller, number>();
+  readonly #leases = new WeakMap<Controller, Lease>();
   #nextId = 1;
   /** Command counters by subsystem and thread (the last is the main thread's). */
   readonly #counters = new Map<string, IoCounters[]>();
@@ -361,6 +363,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         const association = this.#nextId++;
         this.#associations.set(association, controller);
         this.#associationOf.set(controller, association);
+        this.#leases.set(controller, new Lease());
         const entry = this.#connections.get(controller.adminQueue);
         if (entry !== undefined) {
           this.#connections.bound(entry, controller, 0);
@@ -371,10 +374,12 @@ export class Target extends EventEmitter<TargetEventMap> {
         this.emit('controller-created', controller);
       },
       controllerGone: (controller, reason) => {
+        this.#leases.get(controller)!.end();
         // The number stays known until the last queue is reported gone; the entry is cheap and bounded by them.
         if (controller.ioQueueCount === 0) this.#associations.delete(this.#associationOf.get(controller)!);
         this.emit('controller-gone', controller, reason);
       },
+      leaseChanged: (controller) => this.#leases.get(controller)?.extend(controller.leaseMs),
       endElsewhere: (...ask) => this.#sharedFiles.endElsewhere(...ask),
       random64: () => randomBytes(8).readBigUInt64LE(),
       overdue: (controller, lateMs) => this.emit('log', overdueText(controller, lateMs)),
@@ -405,6 +410,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       portId: entry.port.portId,
       traffic: controller.traffic.buffer as SharedArrayBuffer,
       counters: counters.words.buffer as SharedArrayBuffer,
+      lease: this.#leases.get(controller)!.buffer,
       host: {
         hostnqn: controller.hostnqn,
         hostid: controller.hostid,

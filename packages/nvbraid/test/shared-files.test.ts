@@ -147,8 +147,8 @@ class Path {
 }
 
 /** A host that gives a lost controller up, and sends nothing again by itself. */
-function attach(port: number): Promise<HostController> {
-  const once = { ctrlLossTmo: 0, maxRetries: 0, keepAliveTmo: 0, nrIoQueues: 1 };
+function attach(port: number, keepAliveTmo = 0): Promise<HostController> {
+  const once = { ctrlLossTmo: 0, maxRetries: 0, keepAliveTmo, nrIoQueues: 1 };
   return connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, ...HOST, hostid: HOSTID, ...once });
 }
 
@@ -275,6 +275,37 @@ test('A is stopped: no proof, no success, until it goes on and ends its controll
     await Promise.all(then === 'SIGCONT' ? [targetA.close(), targetB.close()] : [targetB.close()]);
   }
 });
+
+for (const reactors of [0, 1]) {
+  const how = reactors === 0 ? 'without reactors' : 'with reactors';
+
+  test(`A sleeps through the end of Keep Alive: what it finds in its sockets afterwards is not run, ${how}`, async () => {
+    const path = newFile();
+    const targetA = await TargetProcess.start(path, 1, 100, reactors);
+    const targetB = await TargetProcess.start(path, 101, 200, reactors);
+    const way = await Path.open(targetA.port);
+    const a = await attach(way.port, 1);
+    const b = await attach(targetB.port);
+    targetA.child.kill('SIGSTOP');
+    const lost = Array.from({ length: 8 }, (_, n) => a.namespace(1).write(n, block(0xaa)));
+    for (const write of lost) write.catch(() => {});
+    await sleep(200); // the writes are in A's sockets
+    way.cut = true;
+    await sleep(2000); // a host without Cross-Controller Reset waits: Keep Alive is over, and CQT is
+    await b.namespace(1).write(0, block(0xbb));
+    targetA.child.kill('SIGCONT');
+    await targetA.said((said) => said.gone === a.cntlid);
+    assert.equal(await b.crossControllerReset(a.instance), true);
+    const bytes = readFileSync(path);
+    assert.deepEqual(
+      Array.from({ length: 8 }, (_, n) => bytes[n * BLOCK]),
+      [0xbb, 0, 0, 0, 0, 0, 0, 0],
+    );
+    way.close();
+    await Promise.all([a.disconnect(), b.disconnect()]);
+    await Promise.all([targetA.close(), targetB.close()]);
+  });
+}
 
 // ---------------------------------------------------------------- in one process
 

@@ -309,6 +309,12 @@ export class Controller {
     const fromMs = this.#everEnabled ? this.target.nowMs() : this.createdMs;
     this.deadlineMs = ms === 0 ? NEVER : fromMs + ms;
     this.target.deadlineSet(this.deadlineMs);
+    this.target.hooks.leaseChanged?.(this);
+  }
+
+  /** When its host counts as gone unless it says something: the end of Keep Alive, or NEVER. */
+  get leaseMs(): number {
+    return this.#state === 'ready' && this.#keepAliveMs > 0 ? this.deadlineMs : NEVER;
   }
 
   /** An admin command has arrived: it counts as traffic, and restarts every timer but that of Keep Alive. */

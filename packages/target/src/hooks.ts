@@ -72,6 +72,8 @@ export interface TargetHooks extends HostHooks {
   unlinked?(snapshot: SubsystemSnapshot): void;
   /** An ANA group has been in the change state for longer than ANATT: hosts may have given the path up. Told once. */
   anaChangeOverdue?(port: Port, grpid: number): void;
+  /** `controller.leaseMs` has changed. */
+  leaseChanged?(controller: Controller): void;
   /**
    * Sixty-four bits that nobody can guess: with them hosts tell which life of a controller they mean. Absent: a sequence
    * that only tells them apart.

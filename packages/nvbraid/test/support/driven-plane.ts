@@ -75,7 +75,7 @@ export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
     log: (message) => logged.push(message),
     ...options,
   });
-  const adopt = (qid: number, sqSize = 64): FakeConnection => {
+  const adopt = (qid: number, sqSize = 64, lease?: SharedArrayBuffer): FakeConnection => {
     const connection = new FakeConnection();
     const bytes = { maxH2CDataBytes: 1 << 20, inCapsuleBytes: 8192, maxDataBytes: 1 << 20, r2tBytes: 1 << 20 };
     const agreed = { sqFlowControl: true, sqhd: 0, hdgst: false, ddgst: false, hpda: 0, maxR2t: 1 };
@@ -85,6 +85,7 @@ export function drivenPlane(options: Partial<DataPlaneOptions> = {}) {
       {
         ...{ association: 1, nqn: NQN, portId: 1, counters: new SharedArrayBuffer(64), host: HOST },
         ...{ traffic: new SharedArrayBuffer(4), block: host.buffer, blockId: 1 },
+        ...(lease === undefined ? {} : { lease }),
       },
     );
     return connection;

@@ -64,6 +64,8 @@ export interface IoCommandsOptions {
   readonly host?: IoHost;
   /** Those of the thread. */
   readonly pieces?: Pieces;
+  /** Whether the host's time is over although nobody has closed the queue yet; asked before each step. */
+  readonly hostIsGone?: () => boolean;
   /** A command has failed by itself: for the error log of the controller. */
   readonly failed?: (error: CommandError) => void;
   /** Has the control plane run a command that needs what only it knows; calls `done` once, now or later. */
@@ -93,6 +95,11 @@ export class IoCommands implements CommandSet {
     this.pieces = options.pieces ?? new Pieces();
     this.#hostid = options.host?.hostid ?? '';
     this.#nvmOnly = options.host?.nvmOnly ?? false;
+  }
+
+  /** What has not been given to a device by now must not be. */
+  get over(): boolean {
+    return this.fenced || this.options.hostIsGone?.() === true;
   }
 
   /** Nothing is given to a device any more: what is under way ends before its next step. */
@@ -280,7 +287,7 @@ export class IoCommands implements CommandSet {
       if (task.clears && !this.#cleared(task)) return;
       if (task.result !== IoResult.Ok) return this.#operationFailed(task);
       if (steps === null) break;
-      if (this.fenced) return this.#end(task, Status.SqDeletionAbort);
+      if (this.over) return this.#end(task, Status.SqDeletionAbort);
       const next = steps.next!(this, task, task.request!);
       if (next === WAIT) return;
       if (next !== SUBMIT) {

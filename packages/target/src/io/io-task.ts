@@ -47,9 +47,9 @@ export class IoTask implements Io {
     this.compare = memory;
   }
 
-  /** The queue that sent the command is gone. */
+  /** The queue that sent the command is gone, or its host is. */
   get revoked(): boolean {
-    return this.commands.fenced;
+    return this.commands.over;
   }
 
   done(): void {
