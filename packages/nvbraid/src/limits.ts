@@ -69,7 +69,7 @@ export const SMALL_SEND_BYTES = 64 * 1024;
 /** Longest time until hosts that wait for tokens are looked at again, in ms. */
 export const MAX_SLEEP_MS = 10;
 /**
- * I/O queues go on for so long after the end of Keep Alive, in ms: time for the main thread to notice by itself. A part
- * of CQT.
+ * I/O queues go on for so long after their host is gone for certain, in ms: clocks of threads differ a little. A part of
+ * CQT.
  */
 export const LEASE_SLACK_MS = 50;

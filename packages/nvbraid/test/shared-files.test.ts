@@ -291,7 +291,7 @@ for (const reactors of [0, 1]) {
     for (const write of lost) write.catch(() => {});
     await sleep(200); // the writes are in A's sockets
     way.cut = true;
-    await sleep(2000); // a host without Cross-Controller Reset waits: Keep Alive is over, and CQT is
+    await sleep(2500); // a host without Cross-Controller Reset waits: two times Keep Alive, and then CQT
     await b.namespace(1).write(0, block(0xbb));
     targetA.child.kill('SIGCONT');
     await targetA.said((said) => said.gone === a.cntlid);

@@ -312,9 +312,12 @@ export class Controller {
     this.target.hooks.leaseChanged?.(this);
   }
 
-  /** When its host counts as gone unless it says something: the end of Keep Alive, or NEVER. */
+  /**
+   * When its host is gone for certain unless it says something, or NEVER. One timeout later than `tick` looks, which may
+   * then find that there was traffic.
+   */
   get leaseMs(): number {
-    return this.#state === 'ready' && this.#keepAliveMs > 0 ? this.deadlineMs : NEVER;
+    return this.#state === 'ready' && this.#keepAliveMs > 0 ? this.deadlineMs + this.#keepAliveMs : NEVER;
   }
 
   /** An admin command has arrived: it counts as traffic, and restarts every timer but that of Keep Alive. */
