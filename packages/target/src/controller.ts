@@ -322,6 +322,8 @@ export class Controller {
 
   /** An admin command has arrived: it counts as traffic, and restarts every timer but that of Keep Alive. */
   touch(): void {
+    // Found in the socket after this process stood still: the host has given the association up long ago.
+    if (this.target.nowMs() >= this.leaseMs) return this.remove('keep alive timeout');
     this.traffic[0] = 1;
     if (this.#state !== 'ready' || this.#keepAliveMs === 0) this.restartTimer();
   }
@@ -351,7 +353,8 @@ export class Controller {
     if (this.#state === 'gone') return this.#overdue(nowMs);
     const keepAlive = this.#state === 'ready' && this.#keepAliveMs > 0;
     // As the specification wants it the host is given up between one and two timeouts after it has fallen silent.
-    if (keepAlive && Atomics.exchange(this.traffic, 0, 0) !== 0) return this.restartTimer();
+    const traffic = Atomics.exchange(this.traffic, 0, 0) !== 0;
+    if (keepAlive && traffic && nowMs < this.leaseMs) return this.restartTimer();
     this.remove(keepAlive ? 'keep alive timeout' : this.#everEnabled ? 'idle timeout' : 'enable timeout');
   }
 

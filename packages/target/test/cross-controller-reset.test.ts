@@ -308,3 +308,20 @@ test('CQT is what the subsystem was told, within 16 bits', () => {
     assert.throws(() => rig.target.addSubsystem({ nqn: `${NQN}3`, cqtMs }), /command quiesce time .* 1 to 65535 ms/);
   }
 });
+
+test('a host whose time is over for certain is not brought back by what it had sent before', () => {
+  const rig = new Rig();
+  const { queue, controller } = rig.ready({ sqe: { kato: 1000 } });
+  const start = rig.clock.nowMs();
+  assert.equal(controller.leaseMs, start + 2000);
+  rig.clock.advance(1999); // nobody has looked meanwhile: the process was stopped
+  assert.equal(queue.admin(AdminOpcode.KeepAlive).status, 0);
+  assert.equal(controller.leaseMs, start + 3999);
+  rig.clock.advance(2000);
+  assert.equal(queue.admin(AdminOpcode.KeepAlive).status, Status.CommandSequenceError | DNR);
+  assert.equal(controller.state, 'gone');
+  const other = rig.ready({ sqe: { kato: 1000 } }).controller;
+  other.traffic[0] = 1;
+  rig.advance(2000);
+  assert.equal(other.state, 'gone', 'nor by traffic that was only found now');
+});
