@@ -108,6 +108,34 @@ for (const kept of ['memory', 'a file'] as const) {
       await below.close();
     });
 
+    it('lets a write to what is being committed wait, and no other', async () => {
+      const base = memoryDevice({ size: BLOCKS * BLOCK, blockSize: BLOCK });
+      const prepared = await prepareDevice(stackFilters(base, [config(), { kind: 'delay' }]));
+      const [cow, delay] = filtersOf(prepared);
+      const device = openDevice(prepared, { threads: 1 });
+      await write(device, 1, 10);
+      delay!.set({ hold: 'write', count: 1 });
+      const commit = cow!.act('commit') as Promise<void>;
+      while ((delay!.report() as { held: number }).held === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      let ended = false;
+      const late = write(device, 1, 11).then(() => (ended = true));
+      await write(device, 600, 12); // of another step
+      equal(ended, false);
+      delay!.act('release');
+      await Promise.all([commit, late]);
+      deepEqual(await tags(device, 1, 1), [11], 'the commit has taken the write with it');
+      await rejects(
+        async () => Promise.all([cow!.act('commit'), cow!.act('discard')]),
+        /a commit or discard is under way/,
+      );
+      while ((cow!.report() as { changedBlocks: number }).changedBlocks > 0)
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      deepEqual(await tags(device, 1, 1), [11]);
+      deepEqual(await tags(device, 600, 1), [12]);
+      await device.close();
+      await releaseDevice(prepared);
+    });
+
     it('two threads never see a torn or lost block, while commits and discards go on', async () => {
       const spec = stackFilters(memoryDevice({ size: 16 * BLOCK, blockSize: BLOCK }), [config()]);
       const prepared = await prepareDevice(spec);

@@ -152,7 +152,7 @@ export class QueueDriver implements ConnectionHandler {
   }
 
   directLength(): number {
-    return this.tap === null ? this.core.directLength : 0;
+    return this.core.directLength; // under a tap, the rest of a PDU that began before it
   }
 
   directMemory(): Memory {

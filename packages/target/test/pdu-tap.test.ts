@@ -1,8 +1,8 @@
 import { deepEqual, equal, ok, throws } from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { FakeTimers, Memory, Outbox, Rng } from '@nvbraid/base';
-import { CapsuleCmd, CapsuleResp, CommonHeader, H2CData, PduType, R2T, Sqe } from '@nvbraid/wire';
-import { type FaultRule, PduTap, publishFault, type QueueIdentity, readFault } from '../src/index.ts';
+import { CapsuleCmd, CapsuleResp, CommonHeader, Framer, H2CData, PduType, R2T, Sqe } from '@nvbraid/wire';
+import { type FaultRule, PduTap, publishFault, type QueueIdentity, readFault, type TapHooks } from '../src/index.ts';
 
 const IDENTITY: QueueIdentity = { hostnqn: 'nqn.2026-01.x:h', subnqn: 'nqn.2026-01.x:s', portId: 1, qid: 1 };
 const WRITE = 1;
@@ -14,7 +14,14 @@ class Stand {
   readonly log: string[] = [];
   readonly got: number[] = [];
   readonly sent: number[] = [];
-  toBoundary = 0;
+  readonly hooks: TapHooks = {
+    timers: this.timers,
+    thread: 0,
+    moved: () => this.transmit(),
+    kill: (after) => void this.log.push(after ? 'end' : 'reset'),
+    killController: () => void this.log.push('controller'),
+    log: (message) => void this.log.push(message),
+  };
   readonly tap: PduTap;
   readonly #out = new Outbox();
   #ids = 0;
@@ -24,14 +31,7 @@ class Stand {
       receive: (memory: Memory, start: number, end: number) => void this.got.push(...memory.bytes.subarray(start, end)),
       toBoundary: 0,
     };
-    this.tap = new PduTap(core, IDENTITY, {
-      timers: this.timers,
-      thread: 0,
-      moved: () => this.transmit(),
-      kill: (after) => this.log.push(after ? 'end' : 'reset'),
-      killController: () => this.log.push('controller'),
-      log: (message) => this.log.push(message),
-    });
+    this.tap = new PduTap(core, IDENTITY, this.hooks);
     this.rules(...rules);
   }
 
@@ -109,6 +109,31 @@ describe('a tap', () => {
       }
       deepEqual(stand.got, [...all]);
       equal(stand.tap.quiet, true);
+    }
+  });
+
+  it('begins in the middle of a PDU, wherever that is', () => {
+    const stream = Buffer.concat([command(WRITE, 1, 40), command(READ, 2), command(WRITE, 3, 24)]);
+    for (let cut = 0; cut <= stream.length; cut++) {
+      const seen: number[] = [];
+      const framer: Framer = new Framer(
+        'controller',
+        {
+          pduHeader: (_type, view, base) => void seen.push(Sqe.cid.get(view, base + 8)),
+          pduPlace: () => {},
+          pduEnd: () => {},
+          pduFatal: (fes) => void seen.push(-fes),
+        },
+        { maxInCapsule: 8192, maxData: 8192 },
+      );
+      framer.receive(Memory.over(stream), 0, cut);
+      const stand = new Stand();
+      const tap = new PduTap(framer, IDENTITY, stand.hooks);
+      tap.update([publishFault(1, readFault({ action: 'drop', opcode: 'read' }))], IDENTITY);
+      for (let at = cut; at < stream.length; at += 11)
+        tap.received(Memory.over(stream), at, Math.min(stream.length, at + 11));
+      // The read is hit when it begins behind the cut.
+      deepEqual(seen, cut <= 112 ? [1, 3] : [1, 2, 3], `from byte ${cut} on`);
     }
   });
 
