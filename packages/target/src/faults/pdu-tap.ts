@@ -358,10 +358,8 @@ export class PduTap {
   }
 
   #hold(direction: Direction, memory: Memory, offset: number, length: number, untilMs: number): void {
-    const line = this.#lines[direction];
-    // Nobody overtakes: who stands behind waits as long.
-    const last = line.at(-1)?.untilMs ?? 0;
-    line.push({ memory, offset, length, untilMs: Math.max(untilMs, last), stalledBy: 0 });
+    // Nobody overtakes: only the head of the line is looked at.
+    this.#lines[direction].push({ memory, offset, length, untilMs, stalledBy: 0 });
     this.#count(length);
   }
 
