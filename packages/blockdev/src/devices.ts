@@ -6,6 +6,7 @@ import type { FilterKind, FilterSpec, PreparedFilter } from './filters/filter.ts
 import { FILTER_KINDS } from './filters/filter-table.ts';
 import { tunableRow } from './filters/tunable.ts';
 import { VOLATILE_CACHE } from './filters/volatile-cache.ts';
+import { uncorrectableRanges } from './lba-ranges.ts';
 import { MemoryDevice, type MemoryDeviceSpec, type PreparedMemoryDevice, prepareMemory } from './memory-device.ts';
 import { NullDevice, type NullDeviceSpec, type PreparedNullDevice, prepareNull } from './null-device.ts';
 import { openZoned, prepareZoned, releaseZoned } from './zoned/prepare-zoned.ts';
@@ -52,7 +53,9 @@ function filterRow(filter: FilterKind): Kind {
     const { blockSize, blockCount, readOnly, volatileWriteCache, thin } = lower;
     const { compareAndWrite = false, uncorrectable = false } = lower;
     const geometry = { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite, uncorrectable };
-    return { ...spec, ...geometry, ...filter.changes, ...filter.share?.(spec, lower), lower };
+    const ready = { ...spec, ...geometry, ...filter.changes, ...filter.share?.(spec, lower), lower };
+    if (!ready.uncorrectable) refuseMarks(spec, lower);
+    return ready;
   };
   return row<FilterSpec, PreparedFilter>({
     prepareNow(spec) {
@@ -88,11 +91,23 @@ function filterRow(filter: FilterKind): Kind {
   });
 }
 
+/** A layer that keeps no marks must not stand on a device that has some: its blocks would be readable. */
+function refuseMarks(spec: DeviceSpec, lower: PreparedDevice): void {
+  const [first] = uncorrectableRanges(lower, 0, lower.blockCount * lower.blockSize, 1);
+  if (first === undefined) return;
+  throw new NvbraidError(
+    'EINVAL',
+    `the device below has blocks that are marked uncorrectable, the first at byte ${first[0]}, which ${spec.kind} does ` +
+      'not keep: write them first, with the device served as it is',
+  );
+}
+
 /** Not a filter: it changes more than what happens to single operations, and it has state of its own to keep. */
 const ZONED = row<ZonedSpec, PreparedZoned>({
   async prepare(spec) {
     const lower = await prepareDevice(spec.lower);
     try {
+      refuseMarks(spec, lower);
       return await prepareZoned(spec, lower);
     } catch (error) {
       await releaseDevice(lower);

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { Rng } from '@nvbraid/base';
 import {
+  cowFilter,
   fileDevice,
   IoResult,
   type MarkedRanges,
@@ -18,6 +19,7 @@ import {
   statePath,
   UncorrectableMarks,
   volatileCache,
+  zonedDevice,
 } from '../src/index.ts';
 import { MAX_MARKS } from '../src/limits.ts';
 import { freshPath } from './support/backends.ts';
@@ -223,6 +225,23 @@ describe('marks of a file', () => {
     const shared = await opened(path, { shared: true });
     deepEqual([shared.marks, shared.prepared.uncorrectable], [null, false]);
     await shared.close();
+  });
+
+  it('keep layers away that would give them up', async () => {
+    const path = freshPath();
+    const first = await opened(path);
+    await mark(first.marks, 3);
+    await first.close();
+    const below = fileDevice({ path, blockSize: BLOCK });
+    await rejects(
+      prepareDevice(cowFilter(below)),
+      /marked uncorrectable, the first at byte 1536, which cow does not keep/,
+    );
+    await rejects(prepareDevice(zonedDevice(below, { zoneSize: 16 * BLOCK })), /which zoned does not keep/);
+    const again = await opened(path);
+    await clear(again.marks, 3);
+    await again.close();
+    await releaseDevice(await prepareDevice(cowFilter(below)));
   });
 
   it('that cannot be saved stay as they were, and the operator hears of it', async () => {
