@@ -86,6 +86,13 @@ export class TargetConnections {
     this.#options.armTimer(acceptedMs + limits.connectTimeoutMs);
   }
 
+  /** The system has nothing left for another connection. */
+  refused(error: NvbraidError): void {
+    const { connections } = this.#options.limits;
+    const wayOut = `raise its limit of open files (ulimit -n, LimitNOFILE) or lower limits.connections (${connections})`;
+    this.#options.limitLog.met('openFiles', `${error.message}; ${wayOut}`);
+  }
+
   /** Its Connect has been answered. */
   bound(entry: TargetConnection, controller: Controller, qid: number): void {
     if (entry.qid < 0) this.#halfOpen.remove(entry.connection.remote.address);

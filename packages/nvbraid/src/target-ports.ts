@@ -8,6 +8,8 @@ export interface TargetPortsOptions {
   readonly core: TargetCore;
   readonly reactorCount: number;
   accept(port: Port, transportName: string, connection: Connection): void;
+  /** The system has nothing left for another connection. */
+  refused(error: NvbraidError): void;
   /** The port does not listen any more: connections that came in by it are to be ended. */
   closed(port: Port): void;
 }
@@ -150,7 +152,8 @@ export class TargetPorts {
     if (!(Number.isInteger(number) && number >= 0 && number <= 0xffff)) {
       throw new NvbraidError('EINVAL', `port ${portId}: trsvcid is a number from 0 to 65535: "${port.trsvcid}"`);
     }
-    const listener = await row.listen({ address: port.traddr, port: number }, (connection) => {
+    const refused = (error: NvbraidError): void => this.#options.refused(error);
+    const listener = await row.listen({ address: port.traddr, port: number, refused }, (connection) => {
       if (port.enabled) this.#options.accept(port, entry.transport, connection);
       else early.push(connection);
     });

@@ -83,6 +83,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   #nextId = 1;
   /** Command counters by subsystem and thread (the last is the main thread's). */
   readonly #counters = new Map<string, IoCounters[]>();
+  readonly #retired = new IoCounters();
   #fatalErrors = 0;
   #timer: NodeJS.Timeout | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
@@ -145,6 +146,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       core: this.core,
       reactorCount: this.reactorCount,
       accept: (port, transportName, connection) => this.#connections.accept(port, transportName, connection),
+      refused: (error) => this.#connections.refused(error),
       closed: (port) => {
         for (const entry of this.#connections.values()) if (entry.port === port) this.#connections.dismiss(entry);
       },
@@ -234,6 +236,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const nsids = this.core.subsystem(nqn)?.allocated.map(({ nsid }) => nsid) ?? [];
     this.core.removeSubsystem(nqn);
     await this.#namespaces.release(nqn, nsids);
+    this.#retireCounters(nqn);
   }
 
   /** Fulfilled when no thread uses a device that is out of service any more. */
@@ -283,7 +286,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   stats(): TargetStats {
-    const sums = IoCounters.sum([...this.#counters.values()].flat());
+    const sums = IoCounters.sum([...this.#counters.values(), this.#retired].flat());
     const queuesElsewhere = this.#reactors.reduce((sum, reactor) => sum + reactor.queueCount, 0);
     let queues = queuesElsewhere;
     for (const entry of this.#connections.values()) if (entry.qid > 0) queues++;
@@ -425,6 +428,13 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   readonly #threadOf = new WeakMap<QueueOwner, number>();
+
+  /** Names may come and go for ever: of those that are gone only the sums are kept. */
+  #retireCounters(nqn: string): void {
+    if (this.core.subsystem(nqn) !== undefined) return; // it has come back meanwhile
+    for (const { words } of this.#counters.get(nqn) ?? []) words.forEach((count, i) => this.#retired.add(i, count));
+    this.#counters.delete(nqn);
+  }
 
   #countersOf(nqn: string): IoCounters[] {
     let counters = this.#counters.get(nqn);

@@ -143,6 +143,21 @@ test('the payload memory of one host is bounded, however many queues it has; oth
   await closing(target, device, peers);
 });
 
+test('what a subsystem has done counts when it is gone, and its name is not kept', async () => {
+  const { target, attach } = await serving({ reactors: 1 });
+  const host = await attach('passing', { ctrlLossTmo: 0 });
+  await host.namespace(1).write(0, Buffer.alloc(4096));
+  const before = target.stats();
+  assert.equal(before.writeCommands, 1);
+  await target.removeSubsystem(NQN);
+  assert.deepEqual(
+    { ...target.stats(), connections: 0, queues: 0, controllers: 0 },
+    { ...before, connections: 0, queues: 0, controllers: 0 },
+  );
+  await host.disconnect().catch(() => {});
+  await target.close();
+});
+
 test('options of a host that cannot be: a sentence names them and what is possible', async () => {
   const refused = (hosts: object, words: RegExp): Promise<void> =>
     assert.rejects(

@@ -25,6 +25,11 @@ export interface ListenOptions extends SocketOptions {
   /** 0 lets the system choose. */
   readonly port: number;
   readonly backlog?: number;
+  /**
+   * Told, once until a connection is accepted again, that the system has nothing left for another one: open files,
+   * memory. The listener tries again by itself; whoever waits stays in the backlog.
+   */
+  refused?(error: NvbraidError): void;
 }
 
 export interface ConnectOptions extends SocketOptions {

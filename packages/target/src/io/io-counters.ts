@@ -9,6 +9,11 @@ export class IoCounters {
     this.words = new Float64Array(buffer);
   }
 
+  /** By the thread that writes. */
+  add(counter: number, count: number): void {
+    this.words[counter]! += count;
+  }
+
   static readonly NAMES = [
     'readCommands',
     'writeCommands',

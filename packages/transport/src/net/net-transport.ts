@@ -34,7 +34,9 @@ async function listen(options: ListenOptions, onConnection: (connection: Connect
   refuseSocketOptions(options, doing);
   checkPort(options.port, doing);
   const [host] = await resolveAddress(options.address, doing);
+  let refusing = false;
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (accepted) => {
+    refusing = false;
     const { socket, receiver } = acceptedSocket(accepted);
     onConnection(new NetConnection(socket, receiver));
   });
@@ -47,7 +49,12 @@ async function listen(options: ListenOptions, onConnection: (connection: Connect
   });
   server.removeAllListeners('error');
   // A connection that could not be accepted: Node has closed it, or tries again; the listener goes on.
-  server.on('error', () => {});
+  server.on('error', (cause) => {
+    if (refusing) return;
+    refusing = true;
+    const where = formatAddress(options.address, options.port);
+    options.refused?.(systemError(nodeErrorCode(cause), `cannot accept connections on ${where}`, { cause }));
+  });
   return { local: localEndpoint(server), close: () => close(server) };
 }
 

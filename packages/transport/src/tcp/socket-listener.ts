@@ -1,8 +1,8 @@
 import { constants } from 'node:os';
-import { EAGAIN, systemError } from '../errors.ts';
+import { EAGAIN, formatAddress, systemError } from '../errors.ts';
 import { currentEventLoop, EPOLLIN, type EventLoop, type FdHandler } from '../event-loop.ts';
 import { ACCEPT_MAX, ACCEPT_RETRY_MS } from '../limits.ts';
-import type { Connection, Endpoint, Listener, SocketOptions } from '../transport.ts';
+import type { Connection, Endpoint, Listener, ListenOptions } from '../transport.ts';
 import { SOCK_CLOEXEC, SOCK_NONBLOCK } from './constants.ts';
 import { localEndpoint, socketAddress } from './sockaddr.ts';
 import { SocketConnection } from './socket-connection.ts';
@@ -28,13 +28,14 @@ export class SocketListener implements Listener, FdHandler {
   readonly local: Endpoint;
   readonly #fd: number;
   readonly #ops: SocketOps;
-  readonly #options: SocketOptions;
+  readonly #options: ListenOptions;
   readonly #loop: EventLoop;
   readonly #onConnection: (connection: Connection) => void;
   #retry: NodeJS.Timeout | null = null;
+  #refusing = false;
   #closed = false;
 
-  constructor(fd: number, ops: SocketOps, options: SocketOptions, onConnection: (connection: Connection) => void) {
+  constructor(fd: number, ops: SocketOps, options: ListenOptions, onConnection: (connection: Connection) => void) {
     this.#fd = fd;
     this.#ops = ops;
     this.#options = options;
@@ -66,6 +67,7 @@ export class SocketListener implements Listener, FdHandler {
     socketAddress.prepare();
     const fd = libc.accept4(this.#fd, socketAddress.address, socketAddress.lengthAddress, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return this.#acceptFailed(libc.errno());
+    this.#refusing = false;
     const remote = socketAddress.unpack();
     this.#ops.setNodelay(fd);
     // The listener has taken them already; a peer that is gone by now is noticed at the first receive.
@@ -81,6 +83,11 @@ export class SocketListener implements Listener, FdHandler {
     // The system has nothing left for a new connection: trying again at once would be a busy loop.
     this.#loop.modify(this.#fd, 0);
     this.#retry = setTimeout(this.#acceptAgain, ACCEPT_RETRY_MS);
+    if (!this.#refusing) {
+      this.#refusing = true;
+      const where = formatAddress(this.local.address, this.local.port);
+      this.#options.refused?.(systemError(errno, `cannot accept connections on ${where}`));
+    }
     return false;
   }
 
