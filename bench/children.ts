@@ -97,9 +97,11 @@ export async function runLoad(
   args: string[],
   cpu?: number,
   nqn = SUBSYSTEM_NQN,
+  nice = 0,
 ): Promise<LoadReport> {
   const all = [ADDRESS, String(server.port), nqn, '--server-pid', String(server.pid), ...args];
-  const running = promisify(execFile)(...pinned(cpu, baseline.load, all));
+  const [file, fileArgs] = pinned(cpu, baseline.load, all);
+  const running = promisify(execFile)('nice', ['-n', String(nice), file, ...fileArgs]);
   remember(running.child);
   try {
     return JSON.parse((await running).stdout) as LoadReport;
