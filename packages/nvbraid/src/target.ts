@@ -432,7 +432,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** Names may come and go for ever: of those that are gone only the sums are kept. */
   #retireCounters(nqn: string): void {
     if (this.core.subsystem(nqn) !== undefined) return; // it has come back meanwhile
-    for (const { words } of this.#counters.get(nqn) ?? []) words.forEach((count, i) => this.#retired.add(i, count));
+    for (const counters of this.#counters.get(nqn) ?? []) this.#retired.add(counters);
     this.#counters.delete(nqn);
   }
 

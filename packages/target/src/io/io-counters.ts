@@ -9,9 +9,9 @@ export class IoCounters {
     this.words = new Float64Array(buffer);
   }
 
-  /** By the thread that writes. */
-  add(counter: number, count: number): void {
-    this.words[counter]! += count;
+  /** Adds what others have counted; for the thread that writes. */
+  add(other: IoCounters): void {
+    for (let i = 0; i < this.words.length; i++) this.words[i]! += other.words[i]!;
   }
 
   static readonly NAMES = [
