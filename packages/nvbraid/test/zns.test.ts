@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { openDevice, prepareDevice } from '@nvbraid/blockdev';
 import type { NvmeError } from '@nvbraid/host';
 import { AsyncEventBit, Fid, Status } from '@nvbraid/wire';
 import {
@@ -13,6 +14,7 @@ import {
   memoryDevice,
   type Target,
   type ZonedNamespace,
+  zonedDevice,
 } from '../src/index.ts';
 
 const NQN = 'nqn.2024-01.org.example:zoned';
@@ -178,6 +180,19 @@ test('a zone that fails by itself: hosts are told, and read which one it is', as
   await assert.rejects(target.failZone(NQN, 1, ZONES * ZONE_BLOCKS, 'offline'), /has no block/);
   await assert.rejects(target.failZone(NQN, 2, 0, 'offline'), /has no namespace 2/);
   await close();
+});
+
+test('an open device with zones is a zoned namespace, too', async () => {
+  const prepared = await prepareDevice(zonedDevice(memoryDevice({ size: ZONES * ZONE }), { zoneSize: ZONE }));
+  const target = await createTarget({ reactors: 0 });
+  target.addSubsystem({ nqn: NQN });
+  const nsid = await target.addNamespace(NQN, { device: openDevice(prepared, { threads: 1 }) });
+  const { port } = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
+  const host = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN });
+  assert.equal(await (await host.zoned(nsid)).append(ZONE_BLOCKS, blocks(1, 1)), ZONE_BLOCKS);
+  await assert.rejects(target.failZone(NQN, nsid, 0, 'offline'), /is an open device/);
+  await host.disconnect();
+  await target.close();
 });
 
 test('what cannot be zoned is refused where it is added', async () => {
