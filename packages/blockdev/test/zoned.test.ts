@@ -117,6 +117,21 @@ describe('writing to zones', () => {
     for (let n = 0; n < 4; n++) equal(await tagAt(device, n), n + 1);
   });
 
+  it('what still waits when its host has been given up is not written', async () => {
+    const lower = new HeldDevice(openDevice(memoryDevice({ size: 4 * ZONE, blockSize: BLOCK }), { threads: 1 }));
+    const device = over(lower);
+    lower.hold = true;
+    const first = new Op(device, IoOp.ZoneAppend, { memory: blocks(1, 1), offset: 0 });
+    const second = new Op(device, IoOp.ZoneAppend, { memory: blocks(1, 2), offset: 0 });
+    const third = new Op(device, IoOp.ZoneAppend, { memory: blocks(1, 3), offset: 0 });
+    second.io.revoked = true;
+    lower.hold = false;
+    lower.release();
+    equal(`${first.state} ${second.state} ${third.state}`, 'Ok Failed Ok');
+    equal(device.zones!.written(0), 2);
+    equal(await tagAt(device, 1), 3);
+  });
+
   it('a write that the device fails leaves the write pointer where it was', async () => {
     const lower = new HeldDevice(openDevice(memoryDevice({ size: 4 * ZONE, blockSize: BLOCK }), { threads: 1 }));
     const device = over(lower);
@@ -142,6 +157,31 @@ describe('writing to zones', () => {
     equal(await write(device, 2, 1), IoResult.ZoneOffline);
     const across = { memory: new Uint8Array(2 * BLOCK), offset: 7 * BLOCK };
     equal(await runIo(device, IoOp.Read, across), IoResult.ZoneOffline);
+  });
+});
+
+describe('a zone that two threads want', () => {
+  it('goes to and fro; who does not come loses its turn', () => {
+    const geometry = { zoneBlocks: 8, zoneCapacity: 8, zoneCount: 2, maxOpen: 0, maxActive: 0 };
+    const memory = ZoneTable.memory(geometry);
+    const [one, two] = [new ZoneTable(geometry, memory), new ZoneTable(geometry, memory)] as const;
+    ok(one.tryTake(0));
+    ok(!two.tryTake(0));
+    two.want(0, true);
+    one.give(0);
+    ok(!one.tryTake(0), 'it is the turn of the other');
+    ok(!one.tryTake(0, false), 'however often it asks');
+    ok(one.tryTake(1), 'another zone is free');
+    ok(two.tryTake(0, true));
+    two.give(0);
+    one.want(0, true);
+    ok(!two.tryTake(0, true), 'two has had it last, and one wants it');
+    ok(two.tryTake(0, true, true), 'one does not come');
+    two.give(0);
+    two.want(0, false);
+    ok(one.tryTake(0, true));
+    one.give(0);
+    ok(one.tryTake(0, true), 'nobody else wants it');
   });
 });
 

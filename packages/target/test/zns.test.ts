@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Memory, Slab } from '@nvbraid/base';
-import { type BlockDevice, memoryDevice, openDevice, prepareDevice, zonedDevice } from '@nvbraid/blockdev';
+import { type BlockDevice, memoryDevice, nullDevice, openDevice, prepareDevice, zonedDevice } from '@nvbraid/blockdev';
 import {
   AsyncEventBit,
   assignedLba,
@@ -177,6 +177,30 @@ test('Zone Append answers the place in dwords 0 and 1 and counts as a write', as
   expectStatus(await unit.run(...append(16, 1)), Status.ZoneIsFull | DNR);
   assert.equal(unit.counters.words[Counter.writeCommands], 3);
   assert.equal(unit.counters.words[Counter.writtenBytes], 12 * BLOCK);
+});
+
+test('the place of an append has 64 bits', async () => {
+  const blockCount = 2 ** 34;
+  const zoneSize = 2 ** 29;
+  const prepared = await prepareDevice(
+    zonedDevice(nullDevice({ size: blockCount * BLOCK, blockSize: BLOCK }), { zoneSize }),
+  );
+  const device = openDevice(prepared, { threads: 1 });
+  const table = new NamespaceTable(() => device);
+  const commands = new IoCommands(table, new IoCounters());
+  const namespace = {
+    ...{ nsid: 1, instance: 1, csi: Csi.Zoned, blockSize: BLOCK, blockCount, readOnly: false, thin: false },
+    ...{ volatileWriteCache: false, anaGroupId: 1, pathStatus: 0, device: prepared },
+  };
+  table.update({ nqn: 'x', portId: 1, version: 1, namespaces: [namespace] });
+  const zslba = 2 ** 34 - 2 ** 20;
+  for (const place of [zslba, zslba + 2]) {
+    const request = new ZnsRequest(...append(zslba, 2));
+    assert.equal(commands.admit(request), 0);
+    commands.execute(request);
+    expectStatus(request, 0);
+    assert.deepEqual([request.dw0, request.dw1], [place % 2 ** 32, 3]);
+  }
 });
 
 test('Zone Append is refused beside the start of a zone, beyond the namespace, with fields that mean nothing here', async () => {
@@ -421,6 +445,10 @@ test('zones that change by themselves: an event with the nsid, the list until it
   assert.deepEqual(read(queue, 0), []);
   rig.subsystem.zoneChanged(2, 48);
   assert.equal(second.dw0, 0xbf_ef_02);
+  assert.deepEqual(read(queue, 0), [48]);
+  rig.subsystem.zoneChanged(2, 48);
+  assert.deepEqual(read(queue, 0), [48], 'read before anybody was told');
+  assert.equal(queue.asyncEventRequest(2).status, null, 'then there is nothing to tell');
   assert.deepEqual(read(quiet.queue, 0), [16, 32, 48], 'kept for hosts that asked for no event, too');
   for (let n = 0; n <= CHANGED_ZONES_MAX; n++) rig.subsystem.zoneChanged(2, n);
   assert.equal(read(queue, 0), 'all');
