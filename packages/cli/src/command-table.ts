@@ -20,6 +20,10 @@ import { idCtrl } from './commands/id-ctrl.ts';
 import { idNs } from './commands/id-ns.ts';
 import { list } from './commands/list.ts';
 import { read } from './commands/read.ts';
+import { resvAcquire } from './commands/resv-acquire.ts';
+import { resvRegister } from './commands/resv-register.ts';
+import { resvRelease } from './commands/resv-release.ts';
+import { resvReport } from './commands/resv-report.ts';
 import { serve } from './commands/serve.ts';
 import { target } from './commands/target.ts';
 import { verify } from './commands/verify.ts';
@@ -39,6 +43,7 @@ export const COMMAND_GROUPS: readonly { readonly title: string; readonly command
     title: 'Controller and namespace',
     commands: [idCtrl, idNs, read, write, compare, flush, writeZeroes, dsm, verify, copy, writeUncor],
   },
+  { title: 'Reservations', commands: [resvRegister, resvAcquire, resvRelease, resvReport] },
   {
     title: 'Zoned namespaces',
     commands: [

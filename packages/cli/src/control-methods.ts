@@ -62,6 +62,7 @@ export function controllerMethods(controller: HostController): Methods {
     flush: async (params) => {
       await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).flush());
     },
+    ...reservationMethods(controller),
   };
 }
 
@@ -75,6 +76,53 @@ function rangeOf(params: Params): BlockRange {
 function rangesOf({ ranges }: Params): BlockRange[] {
   if (!Array.isArray(ranges)) throw new NvbraidError('EINVAL', 'ranges is a list of ranges, each with slba and blocks');
   return ranges.map((range) => rangeOf(isObject(range) ? range : {}));
+}
+
+function reservationMethods(controller: HostController): Methods {
+  return {
+    'resv-register': async (params) => {
+      const command = {
+        rrega: whole(params, 'rrega', 0, 7),
+        cptpl: whole(params, 'cptpl', 0, 3),
+        iekey: params.iekey === true,
+        crkey: key(params, 'crkey'),
+        nrkey: key(params, 'nrkey'),
+      };
+      await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvRegister(command));
+    },
+    'resv-acquire': async (params) => {
+      const command = {
+        racqa: whole(params, 'racqa', 0, 7),
+        rtype: whole(params, 'rtype', 0, 255),
+        iekey: params.iekey === true,
+        crkey: key(params, 'crkey'),
+        prkey: key(params, 'prkey'),
+      };
+      await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvAcquire(command));
+    },
+    'resv-release': async (params) => {
+      const command = {
+        rrela: whole(params, 'rrela', 0, 7),
+        rtype: whole(params, 'rtype', 0, 255),
+        iekey: params.iekey === true,
+        crkey: key(params, 'crkey'),
+      };
+      await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvRelease(command));
+    },
+    'resv-report': async (params) => {
+      const namespace = controller.namespace(whole(params, 'nsid', 1, 0xfffffffe));
+      const { registrants, ...rest } = await named(namespace.resvReport(params.eds === true ? { eds: true } : {}));
+      const list = registrants.map(({ rkey, ...registrant }) => ({ ...registrant, rkey: `0x${rkey.toString(16)}` }));
+      return { ...rest, registrants: list };
+    },
+  };
+}
+
+/** A reservation key: JSON has no bigint, so that it comes in hexadecimal. */
+function key(params: Params, name: string): bigint {
+  const value = params[name];
+  if (typeof value === 'string' && /^0x[0-9a-f]{1,16}$/.test(value)) return BigInt(value);
+  throw new NvbraidError('EINVAL', `${name} is a string of up to 16 hexadecimal digits after 0x`);
 }
 
 function whole(params: Params, name: string, from: number, to: number): number {

@@ -1,4 +1,13 @@
-import { type BlockRange, connect, type DatasetAttributes, type HostController } from 'nvbraid';
+import type { ReservationStatus } from '@nvbraid/wire';
+import {
+  type BlockRange,
+  connect,
+  type DatasetAttributes,
+  type HostController,
+  type ResvAcquire,
+  type ResvRegister,
+  type ResvRelease,
+} from 'nvbraid';
 import { advised } from './advice.ts';
 import { type Address, connectOptions, formatAddress } from './association.ts';
 import { type Session, type SessionNamespace, uuidOf } from './session.ts';
@@ -76,6 +85,22 @@ export class HostSession implements Session {
 
   copy(nsid: number, ranges: readonly BlockRange[], sdlba: number, fua: boolean): Promise<void> {
     return this.#controller.namespace(nsid).copy(ranges, sdlba, { fua });
+  }
+
+  resvRegister(nsid: number, command: ResvRegister): Promise<void> {
+    return this.#controller.namespace(nsid).resvRegister(command);
+  }
+
+  resvAcquire(nsid: number, command: ResvAcquire): Promise<void> {
+    return this.#controller.namespace(nsid).resvAcquire(command);
+  }
+
+  resvRelease(nsid: number, command: ResvRelease): Promise<void> {
+    return this.#controller.namespace(nsid).resvRelease(command);
+  }
+
+  resvReport(nsid: number, extended: boolean): Promise<ReservationStatus> {
+    return this.#controller.namespace(nsid).resvReport(extended ? { eds: true } : {});
   }
 
   close(): Promise<void> {

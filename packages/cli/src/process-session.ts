@@ -1,5 +1,13 @@
 import { type ControlClient, isObject, type Params } from '@nvbraid/manage';
-import { type BlockRange, type DatasetAttributes, NvbraidError } from 'nvbraid';
+import type { ReservationStatus } from '@nvbraid/wire';
+import {
+  type BlockRange,
+  type DatasetAttributes,
+  NvbraidError,
+  type ResvAcquire,
+  type ResvRegister,
+  type ResvRelease,
+} from 'nvbraid';
 import type { Session, SessionNamespace } from './session.ts';
 import type { ConnectStatus, ProcessStatus } from './status.ts';
 import { remoteZonedSession, type ZonedSession } from './zoned-session.ts';
@@ -71,6 +79,29 @@ export class ProcessSession implements Session {
     await this.#client.call('copy', { nsid, ranges: rangeParams(ranges), sdlba, fua });
   }
 
+  async resvRegister(nsid: number, command: ResvRegister): Promise<void> {
+    await this.#client.call('resv-register', { nsid, ...hexKeys(command) });
+  }
+
+  async resvAcquire(nsid: number, command: ResvAcquire): Promise<void> {
+    await this.#client.call('resv-acquire', { nsid, ...hexKeys(command) });
+  }
+
+  async resvRelease(nsid: number, command: ResvRelease): Promise<void> {
+    await this.#client.call('resv-release', { nsid, ...hexKeys(command) });
+  }
+
+  async resvReport(nsid: number, extended: boolean): Promise<ReservationStatus> {
+    const result = await this.#client.call('resv-report', { nsid, eds: extended });
+    const { gen, rtype, ptpls, regctl, registrants } = (isObject(result) ? result : {}) as Record<string, unknown>;
+    const whole = [gen, rtype, ptpls, regctl].every((value) => Number.isInteger(value));
+    if (whole && Array.isArray(registrants) && registrants.every(isRegistrant)) {
+      const list = registrants.map(({ rkey, ...rest }) => ({ ...rest, rkey: BigInt(rkey) }));
+      return { gen, rtype, ptpls, regctl, registrants: list } as ReservationStatus;
+    }
+    throw new NvbraidError('EPROTO', `resv-report: process ${this.#status.pid} answered with something else`);
+  }
+
   async close(): Promise<void> {
     this.#client.close();
   }
@@ -85,6 +116,30 @@ export class ProcessSession implements Session {
 
 function rangeParams(ranges: readonly BlockRange[]): { slba: number; blocks: number }[] {
   return ranges.map(({ slba, blocks }) => ({ slba, blocks }));
+}
+
+/** JSON has no bigint: keys travel in hexadecimal. */
+function hexKeys(command: object): Params {
+  return Object.fromEntries(
+    Object.entries(command).map(([name, value]) => [
+      name,
+      typeof value === 'bigint' ? `0x${value.toString(16)}` : value,
+    ]),
+  );
+}
+
+interface SentRegistrant {
+  readonly cntlid: number;
+  readonly holder: boolean;
+  readonly rkey: string;
+  readonly hostid: string;
+}
+
+function isRegistrant(value: unknown): value is SentRegistrant {
+  if (!isObject(value)) return false;
+  const { cntlid, holder, rkey, hostid } = value;
+  const key = typeof rkey === 'string' && /^0x[0-9a-f]{1,16}$/.test(rkey);
+  return Number.isInteger(cntlid) && typeof holder === 'boolean' && key && typeof hostid === 'string';
 }
 
 /** Asks a process what it is. @throws NvbraidError */

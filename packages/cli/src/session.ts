@@ -1,5 +1,5 @@
-import type { NamespaceIds } from '@nvbraid/wire';
-import type { BlockRange, DatasetAttributes } from 'nvbraid';
+import type { NamespaceIds, ReservationStatus } from '@nvbraid/wire';
+import type { BlockRange, DatasetAttributes, ResvAcquire, ResvRegister, ResvRelease } from 'nvbraid';
 import type { ZonedSession } from './zoned-session.ts';
 
 /** What the commands of a controller or namespace need, whether by an association of their own or by another process. */
@@ -23,6 +23,11 @@ export interface Session {
   writeZeroes(nsid: number, slba: number, blocks: number, deallocate: boolean, fua: boolean): Promise<void>;
   datasetManagement(nsid: number, ranges: readonly BlockRange[], attributes: DatasetAttributes): Promise<void>;
   copy(nsid: number, ranges: readonly BlockRange[], sdlba: number, fua: boolean): Promise<void>;
+  resvRegister(nsid: number, command: ResvRegister): Promise<void>;
+  resvAcquire(nsid: number, command: ResvAcquire): Promise<void>;
+  resvRelease(nsid: number, command: ResvRelease): Promise<void>;
+  /** @param extended asks for host identifiers of 128 bits only */
+  resvReport(nsid: number, extended: boolean): Promise<ReservationStatus>;
   close(): Promise<void>;
 }
 

@@ -9,7 +9,10 @@ import {
   type PreparedDevice,
 } from '@nvbraid/blockdev';
 import {
+  Access,
   type CommandError,
+  type ForwardedCommand,
+  type ForwardedDone,
   IoCommands,
   IoCounters,
   type IoHost,
@@ -19,9 +22,11 @@ import {
   type QueueEnvironment,
   type QueueHandoff,
   QueuePair,
+  retractReplies,
   type SubsystemSnapshot,
 } from '@nvbraid/target';
 import type { Connection } from '@nvbraid/transport';
+import { DNR, Status } from '@nvbraid/wire';
 import { FaultBoard } from './faults/fault-board.ts';
 import { HostBlock } from './host-block.ts';
 import { HostScheduler } from './host-scheduler.ts';
@@ -50,6 +55,15 @@ export interface QueueOwner {
   readonly lease?: SharedArrayBuffer;
 }
 
+/** Has the control plane run a command of a queue that belongs to the association. */
+export type Forward = (
+  association: number,
+  nsid: number,
+  instance: number,
+  command: ForwardedCommand,
+  done: ForwardedDone,
+) => void;
+
 export interface DataPlaneOptions {
   /** Payload memory of the thread, in bytes. */
   poolBytes: number;
@@ -75,6 +89,8 @@ export interface DataPlaneOptions {
   log(message: string): void;
   /** Whether a namespace that no port leads to is still there: its device stays open. Default: it is not. */
   unlinked?(instance: number): boolean;
+  /** Has the control plane run a command of a queue; `done` is called once. Absent: such commands are refused. */
+  readonly forward?: Forward;
   /** Before received bytes are looked at: the place to apply what the control plane has published. */
   beforeReceive?(): void;
 }
@@ -280,11 +296,18 @@ export class DataPlane {
   commands(owner: QueueOwner): IoCommands {
     const table = this.table(owner.nqn, owner.portId);
     const lease = new Lease(owner.lease);
+    const { forward } = this.#options;
     return new IoCommands(table, new IoCounters(owner.counters), {
       host: owner.host,
       pieces: this.#pieces,
       hostIsGone: () => lease.over,
       failed: (error: CommandError) => this.#options.commandFailed?.(owner.association, error),
+      ...(forward === undefined
+        ? {}
+        : {
+            forward: ({ nsid, snapshot }, command, done) =>
+              forward(owner.association, nsid, snapshot.instance, command, done),
+          }),
     });
   }
 
@@ -393,6 +416,23 @@ export class DataPlane {
     this.queueClosed(queue, null);
   }
 
+  /**
+   * Fulfilled when the commands have ended that are executing on a namespace now. Those that start later meet what has
+   * been published until now.
+   */
+  drain(instance: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let left = 1;
+    const ended = (): void => {
+      if (--left === 0) resolve();
+    };
+    for (const queue of this.#queues.keys()) {
+      if (queue.commands instanceof IoCommands) left += drainQueue(queue, queue.commands, instance, ended);
+    }
+    ended();
+    return promise;
+  }
+
   /** Makes what was written to a subsystem's namespaces stable; fulfilled also when a device fails. */
   async flush(nqn: string): Promise<void> {
     const devices = new Set<BlockDevice>();
@@ -461,6 +501,21 @@ export class DataPlane {
 /** Targets without reactors may be given a device object instead of a spec. */
 export function isOpenDevice(device: unknown): device is BlockDevice {
   return typeof (device as BlockDevice).submit === 'function';
+}
+
+/**
+ * @param ended called for each command that is executing on the namespace, when it has ended
+ * @returns how many there are
+ */
+function drainQueue(queue: QueuePair, commands: IoCommands, instance: number, ended: () => void): number {
+  for (const entry of commands.table.entries()) {
+    if (entry.snapshot.instance !== instance || entry.device.memory === null) continue;
+    // Such reads are done, but their data is taken when it is sent: it would be newer than the reservation.
+    if (commands.conflicts(entry, Access.Read)) {
+      retractReplies(queue.slots, entry.device.memory, Status.ReservationConflict | DNR);
+    }
+  }
+  return commands.whenEnded(instance, ended);
 }
 
 function tableKey(nqn: string, portId: number): string {

@@ -113,8 +113,28 @@ export class HostIo {
     return this.#began(operation, promise);
   }
 
-  /** One command with a payload of its own. */
+  /** One command with a payload of its own. @param once it is not sent again, whatever becomes of it */
   command(
+    kind: OperationKind,
+    namespace: IoNamespace,
+    memory: Memory,
+    length: number,
+    prepare: Prepare,
+    signal: AbortSignal | undefined,
+    once = false,
+  ): Promise<void> {
+    const operation = this.#begin(kind, namespace, -1, 0, signal);
+    operation.once = once;
+    const promise = this.#promise(operation);
+    const command = this.#add(operation, -1);
+    prepare(command, namespace.nsid, 0, 0);
+    command.sends(memory, 0, length);
+    this.#submit(command);
+    return this.#began(operation, promise);
+  }
+
+  /** One command that returns something else than blocks. */
+  fetch(
     kind: OperationKind,
     namespace: IoNamespace,
     memory: Memory,
@@ -126,7 +146,7 @@ export class HostIo {
     const promise = this.#promise(operation);
     const command = this.#add(operation, -1);
     prepare(command, namespace.nsid, 0, 0);
-    command.sends(memory, 0, length);
+    command.receives(memory, 0, length);
     this.#submit(command);
     return this.#began(operation, promise);
   }
@@ -222,6 +242,7 @@ export class HostIo {
     operation.startMs = systemClock.nowMs();
     operation.settled = false;
     operation.status = 0;
+    operation.once = false;
     operation.failedSlba = slba;
     // One more than there are commands until all have been submitted: none of them ends the operation early.
     operation.pending = 1;
@@ -366,7 +387,7 @@ export class HostIo {
 
   #mayRetry(command: IoCommand): boolean {
     const { status } = command;
-    if (command.operation!.settled || command.retries >= this.maxRetries) return false;
+    if (command.operation!.settled || command.operation!.once || command.retries >= this.maxRetries) return false;
     if ((status & DNR) !== 0 || !isTransient(status)) return false;
     const state = this.#core.state;
     return state === 'live' || state === 'connecting' || state === 'resetting';

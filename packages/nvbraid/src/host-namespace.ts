@@ -11,6 +11,7 @@ import {
   type IdentifyNamespace,
   IoOpcode,
   type NamespaceIds,
+  type ReservationStatus,
   RwSqe,
   Status,
 } from '@nvbraid/wire';
@@ -18,6 +19,13 @@ import { type BlockRange, copyCommands } from './copy-commands.ts';
 import { checkBlock, type HostIo } from './host-io.ts';
 import { memoryOf } from './host-memory.ts';
 import type { IoCommand, IoNamespace, OperationKind } from './host-operation.ts';
+import {
+  HostReservations,
+  type ResvAcquire,
+  type ResvRegister,
+  type ResvRelease,
+  type ResvReport,
+} from './host-reservations.ts';
 
 export interface IoOptions {
   /** Ends the call at once; the controller is asked to abort what it has of it. */
@@ -48,11 +56,13 @@ export interface DatasetAttributes {
  */
 export class HostNamespace implements IoNamespace {
   readonly #io: HostIo;
+  readonly #reservations: HostReservations;
   #info: NamespaceInfo;
   #gone: NvbraidError | null = null;
 
   constructor(io: HostIo, info: NamespaceInfo) {
     this.#io = io;
+    this.#reservations = new HostReservations(io, this);
     this.#info = info;
   }
 
@@ -309,6 +319,26 @@ export class HostNamespace implements IoNamespace {
       DsmSqe.idr.set(command.sqe.view, 0, attributes.read ? 1 : 0);
     };
     return this.#io.command('Dataset Management', this, memory, memory.length, prepare, signal);
+  }
+
+  /** Registers this host with the namespace, changes its key, or ends its registration. */
+  resvRegister(command: ResvRegister, options: IoOptions = {}): Promise<void> {
+    return this.#reservations.register(command, options.signal);
+  }
+
+  /** Reserves the namespace, or takes reservation and registrations from other hosts. */
+  resvAcquire(command: ResvAcquire, options: IoOptions = {}): Promise<void> {
+    return this.#reservations.acquire(command, options.signal);
+  }
+
+  /** Gives up the reservation, or clears it together with all registrations. */
+  resvRelease(command: ResvRelease = {}, options: IoOptions = {}): Promise<void> {
+    return this.#reservations.release(command, options.signal);
+  }
+
+  /** Who has registered, and what is held. */
+  resvReport(options: ResvReport & IoOptions = {}): Promise<ReservationStatus> {
+    return this.#reservations.report(options, options.signal);
   }
 
   #transfer(

@@ -23,6 +23,10 @@ export type OperationKind =
   | 'Dataset Management'
   | 'Verify'
   | 'Copy'
+  | 'Reservation Register'
+  | 'Reservation Acquire'
+  | 'Reservation Release'
+  | 'Reservation Report'
   | ZoneOperationKind;
 
 export type ZoneOperationKind =
@@ -48,6 +52,8 @@ export class Operation {
   /** Commands that have not ended. */
   pending = 0;
   settled = true;
+  /** Its commands are not sent again: they would mean something else the second time. */
+  once = false;
   /** The first status other than success, and the block it was about. */
   status = 0;
   failedSlba = 0;

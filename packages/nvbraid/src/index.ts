@@ -24,6 +24,7 @@ export type { HostOptions } from './host-block.ts';
 export * from './host-controller.ts';
 export * from './host-latency.ts';
 export * from './host-namespace.ts';
+export type { ResvAcquire, ResvRegister, ResvRelease, ResvReport } from './host-reservations.ts';
 export * from './pair.ts';
 export * from './target.ts';
 export type { HostInfo, TargetHosts } from './target-hosts.ts';

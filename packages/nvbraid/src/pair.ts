@@ -18,6 +18,7 @@ import {
   type QueueEnvironment,
   type QueueOptions,
   QueuePair,
+  runForwarded,
   type Subsystem,
   type SubsystemOptions,
   Target,
@@ -119,7 +120,12 @@ export class Pair implements QueueEnvironment {
     this.#table = new NamespaceTable((namespace) => namespace.device as BlockDevice);
     this.target = new Target(this.clock, {
       ioCommands: (_queue, controller) =>
-        new IoCommands(this.#table, this.counters, { failed: (error) => controller.errors.record(error) }),
+        new IoCommands(this.#table, this.counters, {
+          host: { hostnqn: controller.hostnqn, hostid: controller.hostid, cntlid: controller.cntlid },
+          failed: (error) => controller.errors.record(error),
+          forward: ({ nsid, snapshot }, command, done) =>
+            runForwarded(controller, nsid, snapshot.instance, command, done),
+        }),
       queueBound: (queue, controller, qid) => void this.#bound.set(queue, { controller, qid }),
       closeQueue: (queue) => this.links.find((link) => link.open && link.target === queue)?.drop(),
       namespacesChanged: (subsystem) => this.#table.update(subsystem.snapshot(this.port.portId)),

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { CommandError, PublishedFault, QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
+import type { CommandError, ForwardedCommand, PublishedFault, QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
 import type { QueueOwner } from './data-plane.ts';
 import type { TargetLimits } from './target-limits.ts';
 
@@ -14,13 +14,25 @@ export type ToReactor =
   | { kind: 'barrier'; id: number }
   /** No commands are taken any more; answered when all queues are gone. */
   | { kind: 'drain-queues'; id: number }
+  | { kind: 'drain'; instance: number; id: number }
+  /** The answer to a command that was forwarded. */
+  | { kind: 'forwarded'; id: number; status: number; data: Uint8Array | null }
   | { kind: 'stop' };
 
 /** What a reactor tells the control plane. */
 export type FromReactor =
   | { kind: 'ready' }
   | { kind: 'queue-gone'; association: number; qid: number; error: string | null; fatalFes: number }
-  /** Everything published before the barrier is in force, or the flush of that id is done. */
+  /** A command that the control plane must run. */
+  | {
+      kind: 'forward';
+      id: number;
+      association: number;
+      nsid: number;
+      instance: number;
+      command: ForwardedCommand;
+    }
+  /** Everything published before the barrier is in force, or the flush or drain of that id is done. */
   | { kind: 'barrier'; id: number }
   | { kind: 'log'; message: string }
   /** A peer has met a limit; the sentence says who, and what was done. */

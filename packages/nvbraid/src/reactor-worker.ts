@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { type CommandError, ERROR_LOG_ENTRIES } from '@nvbraid/target';
+import { type CommandError, ERROR_LOG_ENTRIES, type ForwardedDone } from '@nvbraid/target';
 import { currentEventLoop, installNativeCrc32c, transport } from '@nvbraid/transport';
 import { DataPlane } from './data-plane.ts';
 import { flushScheduled } from './queue-driver.ts';
@@ -23,6 +23,9 @@ let seen = 0;
 const heardWord = new Int32Array(failuresHeard);
 let failuresTold = 0;
 let stopping = false;
+/** Commands that the control plane runs, by number: no more than queues have entries. */
+const forwarded = new Map<number, ForwardedDone>();
+let nextForward = 1;
 
 installNativeCrc32c();
 const loop = currentEventLoop();
@@ -40,6 +43,11 @@ const plane = new DataPlane({
   queueGone: (association, qid, error, fatalFes) =>
     say({ kind: 'queue-gone', association, qid, error: error?.message ?? null, fatalFes }),
   log: (message) => say({ kind: 'log', message }),
+  forward: (association, nsid, instance, command, done) => {
+    const id = nextForward++;
+    forwarded.set(id, done);
+    say({ kind: 'forward', id, association, nsid, instance, command });
+  },
   beforeReceive: applyPublished,
 });
 
@@ -86,6 +94,13 @@ function apply(message: ToReactor): void {
       break;
     case 'drain-queues':
       void plane.drainQueues().then(() => say({ kind: 'barrier', id: message.id }));
+      break;
+    case 'drain':
+      void plane.drain(message.instance).then(() => say({ kind: 'barrier', id: message.id }));
+      break;
+    case 'forwarded':
+      forwarded.get(message.id)?.(message.status, message.data);
+      forwarded.delete(message.id);
       break;
     case 'stop':
       stopping = true;

@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { CommandError, QueueHandoff } from '@nvbraid/target';
 import { closeWakeFd, createWakeFd, transport, wake } from '@nvbraid/transport';
-import type { QueueOwner } from './data-plane.ts';
+import type { Forward, QueueOwner } from './data-plane.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
 import { systemClock } from './system-clock.ts';
 import type { TargetLimits } from './target-limits.ts';
@@ -15,6 +15,8 @@ export interface ReactorOptions {
   readonly limits: TargetLimits;
   limitMet(limit: string, sentence: string): void;
   queueGone(association: number, qid: number, error: string | null, fatalFes: number): void;
+  /** Runs a command that a queue of this reactor has forwarded; `done` is called once. */
+  readonly forwarded: Forward;
   log(message: string): void;
   /** For the error log of a controller. */
   commandFailed?(association: number, error: CommandError): void;
@@ -136,6 +138,11 @@ export class Reactor {
     return this.#ask((id) => ({ kind: 'drain-queues', id }));
   }
 
+  /** Fulfilled when everything published so far is in force, and what was executing on the namespace has ended. */
+  drain(instance: number): Promise<void> {
+    return this.#ask((id) => ({ kind: 'drain', instance, id }));
+  }
+
   #ask(message: (id: number) => ToReactor): Promise<void> {
     if (this.#state === 'gone') return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -171,6 +178,13 @@ export class Reactor {
         this.#barriers.get(message.id)?.();
         this.#barriers.delete(message.id);
         break;
+      case 'forward': {
+        const { id, association, nsid, instance, command } = message;
+        this.#options.forwarded(association, nsid, instance, command, (status, data) =>
+          this.publish({ kind: 'forwarded', id, status, data }),
+        );
+        break;
+      }
       case 'log':
         this.#options.log(message.message);
         break;

@@ -1,6 +1,7 @@
 import type { BlockDevice, DeviceSpec, FilterConfig, ZonedOptions } from '@nvbraid/blockdev';
 import type { PortOptions } from '@nvbraid/target';
 import type { HostOptions } from './host-block.ts';
+import type { ReservationConfig } from './reservation-service.ts';
 import type { TargetLimits } from './target-limits.ts';
 
 export interface TargetOptions {
@@ -17,7 +18,7 @@ export interface TargetOptions {
   hosts?: Record<string, HostOptions>;
 }
 
-export interface NamespaceConfig {
+export interface NamespaceConfig extends ReservationConfig {
   /** Default: the lowest that is free. */
   nsid?: number;
   /** What `memoryDevice`, `fileDevice` … return; without reactors also an open device. */

@@ -10,6 +10,7 @@ import {
 } from '@nvbraid/blockdev';
 import type { Namespace, Subsystem, Target as TargetCore } from '@nvbraid/target';
 import { isOpenDevice } from './data-plane.ts';
+import type { ReservationService } from './reservation-service.ts';
 import type { SharedFiles } from './shared-files.ts';
 import type { NamespaceConfig } from './target-config.ts';
 import { zonedOrNot, zonesOf } from './target-zones.ts';
@@ -18,6 +19,7 @@ export interface TargetNamespacesOptions {
   readonly core: TargetCore;
   readonly reactorCount: number;
   readonly sharedFiles: SharedFiles;
+  readonly reservations: ReservationService;
   /** Fulfilled when no thread uses a device that is out of service any more. */
   settled(): Promise<unknown>;
 }
@@ -44,7 +46,7 @@ export class TargetNamespaces {
   /** @throws NvbraidError ENOENT, EACCES, EINVAL, EBUSY */
   async add(nqn: string, config: NamespaceConfig): Promise<number> {
     const subsystem = this.#subsystem(nqn);
-    const { device, filters, zoned, readOnly, ...options } = config;
+    const { device, filters, zoned, readOnly, reservations, ...options } = config;
     let prepared: PreparedDevice | BlockDevice;
     if (isOpenDevice(device)) {
       if ((filters ?? []).length > 0) {
@@ -74,6 +76,7 @@ export class TargetNamespaces {
         compareAndWrite: prepared.compareAndWrite ?? false,
         writeUncorrectable: isOpenDevice(prepared) ? prepared.marks != null : prepared.uncorrectable === true,
         ...zonesOf(prepared),
+        reservations: await this.#options.reservations.options(prepared, reservations),
       });
       if (!isOpenDevice(prepared)) this.#prepared.set(keyOf(nqn, namespace.nsid), prepared);
       return namespace.nsid;

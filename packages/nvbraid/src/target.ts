@@ -10,6 +10,7 @@ import {
   type IoTotals,
   type Port,
   type PortOptions,
+  runForwarded,
   type Subsystem,
   type SubsystemOptions,
   type SubsystemSnapshot,
@@ -17,7 +18,7 @@ import {
   type TargetHooks,
 } from '@nvbraid/target';
 import { installNativeCrc32c, transport } from '@nvbraid/transport';
-import { DataPlane, type QueueOwner } from './data-plane.ts';
+import { DataPlane, type Forward, type QueueOwner } from './data-plane.ts';
 import { type NamespaceFilters, namespaceFilters } from './faults/namespace-filters.ts';
 import { TargetFaults } from './faults/target-faults.ts';
 import { lbaRanges } from './lba-ranges.ts';
@@ -27,6 +28,7 @@ import { DRAIN_MS, GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } fr
 import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
+import { ReservationService } from './reservation-service.ts';
 import { SharedFiles } from './shared-files.ts';
 import { sharedClock, systemClock } from './system-clock.ts';
 import type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
@@ -76,6 +78,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   readonly #namespaces: TargetNamespaces;
   readonly #connections: TargetConnections;
   readonly #sharedFiles: SharedFiles;
+  readonly #reservations: ReservationService;
   /** Associations by number, for what reactors report. */
   readonly #associations = new Map<number, Controller>();
   readonly #associationOf = new WeakMap<Controller, number>();
@@ -101,6 +104,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.#limitLog = new LimitLog(systemClock, (message) => this.emit('log', message));
     const log = (message: string): boolean => this.emit('log', message);
     this.#sharedFiles = new SharedFiles({ stateDirectory: options.stateDirectory ?? null, log });
+    this.#reservations = new ReservationService(options.stateDirectory ?? null, log);
     // Rows of the reactors, and one of the main thread.
     this.hosts = new TargetHosts(this.limits, this.reactorCount + 1, options);
     this.core = new TargetCore(systemClock, this.#hooks(), this.limits);
@@ -123,6 +127,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       log: (message) => this.emit('log', message),
       // A device object cannot be opened again when its subsystem gets another port.
       unlinked: (instance) => this.#inService(instance),
+      forward: this.#forward,
     });
     this.#connections = new TargetConnections({
       core: this.core,
@@ -140,6 +145,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       core: this.core,
       reactorCount: this.reactorCount,
       sharedFiles: this.#sharedFiles,
+      reservations: this.#reservations,
       settled: () => this.#settled(),
     });
     this.#ports = new TargetPorts({
@@ -152,6 +158,8 @@ export class Target extends EventEmitter<TargetEventMap> {
       },
     });
   }
+
+  readonly #forward: Forward = (association, ...rest) => runForwarded(this.#associations.get(association), ...rest);
 
   #nextTurn(delayMs: number): void {
     const { scheduler } = this.#plane;
@@ -242,7 +250,8 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** Fulfilled when no thread uses a device that is out of service any more. */
   #settled(): Promise<unknown> {
     this.#plane.closeUnused(); // nothing is published of a subsystem without ports
-    return Promise.all([this.#plane.settled(), ...this.#reactors.map((reactor) => reactor.barrier())]);
+    const reactors = this.#reactors.map((reactor) => reactor.barrier());
+    return Promise.all([this.#reservations.settled(), this.#plane.settled(), ...reactors]);
   }
 
   /** Adds a port that listens, and links subsystems. @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP, ENOENT */
@@ -344,7 +353,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     ]);
     for (const entry of this.#connections.values()) entry.connection.destroy(null);
     await this.#connections.emptied();
-    await this.#plane.close();
+    await Promise.all([this.#plane.close(), this.#reservations.settled()]);
     await this.#namespaces.close();
     await this.#sharedFiles.close();
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -389,6 +398,8 @@ export class Target extends EventEmitter<TargetEventMap> {
       quiet: (controller, tookMs) => {
         if (tookMs > controller.subsystem!.cqtMs) this.emit('log', quietText(controller, tookMs));
       },
+      saveReservations: (namespace, state, done) => this.#reservations.save(namespace, state, done),
+      drain: (namespace, done) => void this.drainNamespace(namespace.instance).then(done),
       namespacesChanged: (subsystem) => this.#publish(subsystem),
       ...this.hosts.hooks(this.#limitLog),
       unlinked: (snapshot) => this.#publishSnapshot(snapshot),
@@ -492,6 +503,11 @@ export class Target extends EventEmitter<TargetEventMap> {
     return reactor?.flush(nqn) ?? Promise.resolve();
   }
 
+  /** Fulfilled when all threads know what was published, and what was executing on the namespace instance has ended. */
+  drainNamespace(instance: number): Promise<unknown> {
+    return Promise.all([this.#plane, ...this.#reactors].map((thread) => thread.drain(instance)));
+  }
+
   #publish(subsystem: Subsystem): void {
     for (const port of subsystem.ports) this.#publishSnapshot(subsystem.snapshot(port.portId));
   }
@@ -534,6 +550,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       limits: this.limits,
       limitMet: (limit, sentence) => this.#limitLog.met(limit, sentence),
       queueGone: (association, qid, _error, fatalFes) => this.#queueGone(association, qid, fatalFes),
+      forwarded: this.#forward,
       log: (message) => this.emit('log', message),
       commandFailed: (association, error) => this.#associations.get(association)?.errors.record(error),
       killController: (association) => this.#killController(association),

@@ -459,6 +459,7 @@ test('what a dead reactor had closed is left alone, whoever has got the number s
     threads: 1,
     limits: targetLimits({}, 1 << 20),
     limitMet: () => {},
+    forwarded: () => {},
     queueGone: (_association, qid) => gone.push(qid),
     log() {},
     failed: () => failed.resolve(),

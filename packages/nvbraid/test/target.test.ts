@@ -187,6 +187,7 @@ test('a reactor that fails gives its queues back and is reported', async () => {
     threads: 1,
     limits: targetLimits({}, 1 << 20),
     limitMet: () => {},
+    forwarded: () => {},
     queueGone: (association) => gone.push(association),
     log: () => {},
     failed: (_reactor, error) => failed.resolve(error),

@@ -32,6 +32,7 @@ export * from './reservations/namespace-reservations.ts';
 export * from './reservations/reservation-access.ts';
 export * from './reservations/reservation-log.ts';
 export * from './reservations/reservation-state.ts';
+export { retractReplies } from './slot.ts';
 export * from './snapshot.ts';
 export * from './subsystem.ts';
 export * from './subsystem-identity.ts';

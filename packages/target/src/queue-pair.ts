@@ -55,12 +55,12 @@ export class QueuePair implements CommandQueue, PduSink {
   readonly #r2tBytes: number;
   readonly #framer: Framer;
   readonly #writer = new PduWriter();
-  #commands: CommandSet;
+  commands: CommandSet;
   #sqSize = UNBOUND_QUEUE_SLOTS;
   #sqhd = 0;
   #sqFlowControl = true;
   #maxR2t = 1;
-  readonly #slots: Slot[] = [];
+  readonly slots: Slot[] = [];
   readonly #free: Slot[] = [];
   #outstanding = 0;
   readonly #cids = new CommandIds();
@@ -86,7 +86,7 @@ export class QueuePair implements CommandQueue, PduSink {
   ) {
     this.environment = environment;
     this.memory = new QueueMemory(environment.pool);
-    this.#commands = typeof commands === 'function' ? commands(this) : commands;
+    this.commands = typeof commands === 'function' ? commands(this) : commands;
     this.#options = queueOptions(options);
     this.#r2tBytes = this.#options.r2tBytes;
     this.#framer = new Framer('controller', this, {
@@ -151,7 +151,7 @@ export class QueuePair implements CommandQueue, PduSink {
 
   /** Since when an R2T waits for its data, as far as calls have noticed, in ms; or NEVER. `restart` counts from now. */
   oldestR2t(nowMs: number, restart: boolean): number {
-    return this.#r2tsOpen === 0 ? NEVER : oldestR2t(this.#slots, nowMs, restart);
+    return this.#r2tsOpen === 0 ? NEVER : oldestR2t(this.slots, nowMs, restart);
   }
 
   get sqSize(): number {
@@ -233,7 +233,7 @@ export class QueuePair implements CommandQueue, PduSink {
     this.qid = qid;
     this.#sqSize = sqSize;
     this.#sqFlowControl = sqFlowControl;
-    this.#commands = commands;
+    this.commands = commands;
     if (qid > 0) this.#framer.limits.maxInCapsule = this.#options.inCapsuleBytes; // what IOCCSZ tells
   }
 
@@ -257,7 +257,7 @@ export class QueuePair implements CommandQueue, PduSink {
     this.#termReq = null;
     this.#icRespDue = false;
     while (this.#outgoing.length > 0) this.#outgoing.shift();
-    for (const slot of this.#slots) if (slot.state === SlotState.Done) this.#release(slot);
+    for (const slot of this.slots) if (slot.state === SlotState.Done) this.#release(slot);
   }
 
   // ---------------------------------------------------------------- the sink of the framer
@@ -349,7 +349,7 @@ export class QueuePair implements CommandQueue, PduSink {
       slot.earlyStatus = Status.CommandIdConflict | DNR;
     }
     if (slot.fuse !== Fuse.None || this.#fused.open) {
-      this.#fused.arrived(slot, this.#commands.executeFused !== undefined);
+      this.#fused.arrived(slot, this.commands.executeFused !== undefined);
     }
   }
 
@@ -358,7 +358,7 @@ export class QueuePair implements CommandQueue, PduSink {
     // A command whose data was damaged on the way was not understood: it must not be run.
     if (!digestOk) return this.#refuse(slot, Status.TransientTransportError);
     if (slot.sglId !== SglId.inCapsule) this.memory.give(slot); // bytes that nobody asked for
-    const status = slot.fuse === Fuse.None ? this.#commands.admit(slot) : this.#commands.admitFused!(slot, slot.fuse);
+    const status = slot.fuse === Fuse.None ? this.commands.admit(slot) : this.commands.admitFused!(slot, slot.fuse);
     if (status !== 0) return this.#refuse(slot, status);
     if (slot.dataLength > this.#options.maxDataBytes) return this.#refuse(slot, Status.InvalidField | DNR);
     if (slot.direction === Direction.HostToController && slot.dataLength > 0) {
@@ -384,13 +384,13 @@ export class QueuePair implements CommandQueue, PduSink {
     if (first === null) return;
     first.state = SlotState.Running;
     first.partner!.state = SlotState.Running;
-    this.#commands.executeFused!(first, first.partner!);
+    this.commands.executeFused!(first, first.partner!);
   }
 
   #execute(slot: Slot): void {
     if (slot.fuse !== Fuse.None) return this.#park(slot, 0);
     slot.state = SlotState.Running;
-    this.#commands.execute(slot);
+    this.commands.execute(slot);
   }
 
   /** Finds memory for the data of a write, then asks the host for it. */
@@ -408,7 +408,7 @@ export class QueuePair implements CommandQueue, PduSink {
     const fail = (fes: number, fei: number): void => this.#framer.fail(fes, fei, view, base, H2CData.size);
     if (this.state !== 'open' && this.state !== 'draining') return fail(Fes.PduSequenceError, 0);
     const ttag = H2CData.ttag.get(view, base);
-    const slot = this.#slots[ttag & (MAX_QUEUE_SIZE - 1)];
+    const slot = this.slots[ttag & (MAX_QUEUE_SIZE - 1)];
     if (slot === undefined || slot.state !== SlotState.Receiving || slot.requested === 0) {
       return fail(Fes.InvalidPduHeaderField, H2CData.ttag.offset);
     }
@@ -493,12 +493,12 @@ export class QueuePair implements CommandQueue, PduSink {
 
   /** Slots are made as a host uses them: most queues never see their full depth. */
   #takeSlot(): Slot | undefined {
-    if (this.#free.length === 0 && this.#slots.length < this.#sqSize) {
-      const first = this.#slots.length;
+    if (this.#free.length === 0 && this.slots.length < this.#sqSize) {
+      const first = this.slots.length;
       const count = Math.min(SLOTS_AT_ONCE, this.#sqSize - first);
       const sqes = Memory.alloc(count * SQE_SIZE);
-      for (let i = 0; i < count; i++) this.#slots.push(new Slot(this, first + i, sqes, i * SQE_SIZE));
-      for (let i = count - 1; i >= 0; i--) this.#free.push(this.#slots[first + i]!);
+      for (let i = 0; i < count; i++) this.slots.push(new Slot(this, first + i, sqes, i * SQE_SIZE));
+      for (let i = count - 1; i >= 0; i--) this.#free.push(this.slots[first + i]!);
     }
     return this.#free.pop();
   }
@@ -528,11 +528,11 @@ export class QueuePair implements CommandQueue, PduSink {
     this.#waiting.clear();
     this.#fused.clear();
     if (!first) return;
-    for (const slot of this.#slots) {
+    for (const slot of this.slots) {
       // A device may still read from or write to the payload of a running command: `completed` releases it.
       if (slot.waits) this.#release(slot);
     }
-    this.#commands.closed();
+    this.commands.closed();
   }
 
   /** Says goodbye with a C2HTermReq (NVMe-TCP 3.6.2.4), then closes. */

@@ -22,6 +22,15 @@ export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 
 export const Direction = { None: 0, HostToController: 1, ControllerToHost: 2, Both: 3 } as const;
 
+/** Ends commands with a status that are done, but whose data would be taken from this memory when it is sent. */
+export function retractReplies(slots: readonly Slot[], memory: Memory, status: number): void {
+  for (const slot of slots) {
+    if (slot.state !== SlotState.Done || !slot.hasReply || slot.dataMemory !== memory) continue;
+    slot.hasReply = false;
+    slot.status = status;
+  }
+}
+
 /** The queue's own view of a request: one object per submission queue entry, used again and again. */
 export class Slot implements Request {
   readonly queue: QueuePair;

@@ -136,6 +136,7 @@ export class Target {
     const listed = subsystem.ports.size > 0;
     subsystem.ports.clear();
     this.#subsystems.delete(nqn);
+    for (const { reservations } of subsystem.allocated) reservations?.removed();
     for (const controller of [...subsystem.controllers.values()]) controller.remove('subsystem removed');
     for (const port of ports) this.#unlinked(port, subsystem);
     if (listed) this.discoveryChanged();

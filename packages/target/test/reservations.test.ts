@@ -65,7 +65,7 @@ class ReservationRig extends Rig {
       device: 'device 2',
       blockSize: 4096,
       blockCount: 10,
-      reservations: { persistent: true },
+      reservations: { place: 'disk.img.nvbraid/reservations' },
     });
     this.log.length = 0;
   }
@@ -299,8 +299,7 @@ describe('reservation commands in the control plane', () => {
       registrants: new Map([['x', 1n]]),
     };
     const options = { nsid: 3, device: 'x', blockSize: 512, blockCount: 8 };
-    const restored = { state, uuid, place: 'disk.img.nvbraid/reservations' };
-    const reservations = { persistent: true, restored };
+    const reservations = { place: 'disk.img.nvbraid/reservations', restored: { state, uuid } };
     assert.throws(() => rig.subsystem.addNamespace({ ...options, reservations }), {
       code: 'EINVAL',
       message: /disk\.img\.nvbraid\/reservations keeps the reservations of the namespace with UUID 01234567-.*delete/,

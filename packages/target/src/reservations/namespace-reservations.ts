@@ -14,8 +14,11 @@ import {
 } from './reservation-state.ts';
 
 export interface ReservationOptions {
-  /** There is a place where the state survives the process: Persist Through Power Loss can be switched on. */
-  readonly persistent?: boolean;
+  /**
+   * Where the state survives the process, so that Persist Through Power Loss can be switched on: for the hook that saves
+   * it, and for sentences to a person. Absent: there is no such place.
+   */
+  readonly place?: string;
   /** What was kept there. */
   readonly restored?: RestoredReservations;
 }
@@ -25,8 +28,6 @@ export interface RestoredReservations {
   readonly state: ReservationState;
   /** Of the namespace that it belongs to. */
   readonly uuid: string;
-  /** Names the place, for a sentence to a person. */
-  readonly place: string;
 }
 
 type Done = (status: number) => void;
@@ -47,7 +48,7 @@ const CNTLID_DYNAMIC = 0xffff;
  * hosts; answer. A step that fails leaves the state as it was.
  */
 export class NamespaceReservations {
-  readonly persistent: boolean;
+  readonly place: string | null;
   readonly #namespace: Namespace;
   #state: ReservationState;
   readonly #waiting: Change[] = [];
@@ -57,16 +58,21 @@ export class NamespaceReservations {
 
   /** @throws NvbraidError EINVAL when the state belongs to another namespace: it must neither hold here nor be lost */
   constructor(namespace: Namespace, options: ReservationOptions) {
-    const { persistent = false, restored } = options;
+    const { place = null, restored } = options;
     if (restored !== undefined && restored.uuid.toLowerCase() !== namespace.uuid.toLowerCase()) {
       throw new NvbraidError(
         'EINVAL',
-        `${restored.place} keeps the reservations of the namespace with UUID ${restored.uuid}, not of ${namespace.uuid}: give the namespace that UUID, or delete the file to start without reservations`,
+        `${place} keeps the reservations of the namespace with UUID ${restored.uuid}, not of ${namespace.uuid}: give the namespace that UUID, or delete the file to start without reservations`,
       );
     }
     this.#namespace = namespace;
-    this.persistent = persistent;
+    this.place = place;
     this.#state = restored?.state ?? NO_RESERVATIONS;
+  }
+
+  /** The Persist Through Power Loss state can be set. */
+  get persistent(): boolean {
+    return this.place !== null;
   }
 
   get state(): ReservationState {
@@ -114,7 +120,7 @@ export class NamespaceReservations {
         hostid,
       })),
     });
-    return page.subarray(0, bytes);
+    return page.slice(0, bytes);
   }
 
   /** The namespace is gone: what waits ends, nothing is published any more. */

@@ -1,0 +1,88 @@
+import { NvbraidError } from '@nvbraid/base';
+import { type BlockDevice, type PreparedDevice, statePath } from '@nvbraid/blockdev';
+import type { Namespace, ReservationOptions, ReservationState } from '@nvbraid/target';
+import { readReservations, writeReservations } from './reservation-file.ts';
+
+/** What decides whether, and how, a namespace has reservations. */
+export interface ReservationConfig {
+  /** Hosts can register with the namespace and reserve it. Default: true, unless other processes serve its file too. */
+  reservations?: boolean;
+}
+
+/** What is known of a file below a device, whatever filters stand on it. */
+interface Backing {
+  readonly path: string;
+  readonly blockDevice: boolean;
+  readonly shared: boolean;
+}
+
+/** Null for devices that keep nothing. */
+function backingOf(device: PreparedDevice | BlockDevice): Backing | null {
+  let at = device as Partial<Backing> & { kind?: string; lower?: unknown };
+  while (at.lower !== undefined && at.kind !== undefined) at = at.lower as typeof at;
+  return at.kind === 'file' ? (at as Backing) : null;
+}
+
+/** Keeps reservations through a power loss: reads them when a namespace comes, writes them before they change. */
+export class ReservationService {
+  readonly #stateDirectory: string | null;
+  readonly #log: (message: string) => void;
+  readonly #writing = new Set<Promise<void>>();
+
+  /** @param stateDirectory for the state of block devices, which ends with the process where it is null */
+  constructor(stateDirectory: string | null, log: (message: string) => void) {
+    this.#stateDirectory = stateDirectory;
+    this.#log = log;
+  }
+
+  /**
+   * What a new namespace is to be made with.
+   * @param wanted as in `ReservationConfig`
+   * @throws NvbraidError EINVAL, EACCES, EIO when its state was kept and cannot be had; EINVAL when other processes serve
+   * its file and reservations are asked for
+   */
+  async options(
+    device: PreparedDevice | BlockDevice,
+    wanted: boolean | undefined,
+  ): Promise<ReservationOptions | false> {
+    const backing = backingOf(device);
+    if (backing?.shared === true && wanted === true) {
+      throw new NvbraidError(
+        'EINVAL',
+        `${backing.path} is served by other processes too (shared), which would not know of its reservations: leave out one of both`,
+      );
+    }
+    if (wanted === false || backing?.shared === true) return false;
+    if (backing === null) return {};
+    const { path, blockDevice } = backing;
+    const place = statePath(path, blockDevice, 'reservations', this.#stateDirectory);
+    if (place === null) return {};
+    const restored = await readReservations(place);
+    return restored === null ? { place } : { place, restored };
+  }
+
+  /** The hook of the control plane. */
+  save(namespace: Namespace, state: ReservationState, done: (saved: boolean) => void): void {
+    const { place } = namespace.reservations!;
+    const writing = writeReservations(place!, namespace.uuid, state)
+      .then(
+        () => true,
+        (error: unknown) => {
+          this.#log(
+            `the reservations of namespace ${namespace.nsid} stay as they were, the host is told Internal Error: ${(error as Error).message}`,
+          );
+          return false;
+        },
+      )
+      .then((saved) => {
+        this.#writing.delete(writing);
+        done(saved);
+      });
+    this.#writing.add(writing);
+  }
+
+  /** Fulfilled when no file is being written: what is read after that is what was written last. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#writing);
+  }
+}
