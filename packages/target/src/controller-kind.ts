@@ -35,8 +35,12 @@ export interface Feature {
   readonly effects: Partial<FeatureEffects>;
   readonly namespaceSpecific?: boolean;
   readonly changeable?: boolean;
-  /** Get Features returns the value as data instead of in dword 0. */
-  data?(controller: Controller): Uint8Array;
+  /** Get Features returns the value as data instead of in dword 0. @param current false: the default */
+  data?(controller: Controller, current: boolean): Uint8Array;
+  /** Bytes that Set Features brings; `take` then replaces `set`. */
+  readonly inputBytes?: number;
+  /** Takes the value that lies at `base` of `view`. @returns status */
+  take?(controller: Controller, view: DataView, base: number): number;
   /**
    * Refuses selectors in dword 11, for Get Features (`setting` false) and Set Features.
    * @param namespaces of a namespace specific feature: the one that is named, or all

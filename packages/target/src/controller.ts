@@ -95,6 +95,7 @@ export class Controller {
     this.adminQueue = identity.adminQueue;
     this.errors = new ErrorLog(identity.port.trtype);
     this.createdMs = this.target.nowMs();
+    this.features.reset(this.createdMs);
     this.#cirn = this.target.random64();
     this.#ciu = 1 + Number(this.target.random64() % 255n);
     this.setKeepAlive(keepAliveMs);
@@ -207,7 +208,7 @@ export class Controller {
     this.restartTimer();
     this.events.reset();
     this.resets.reset();
-    this.features.reset();
+    this.features.reset(this.target.nowMs());
     this.subsystem?.writeCacheChanged();
     this.changedNamespaces.clear();
     this.zoneChanges.clear();

@@ -10,9 +10,17 @@ export class FeatureValues {
   atomicityDisabled = 0;
   /** Volatile Write Cache Enable. */
   writeCache = true;
+  /** What a host has set the clock to, and when; null while it counts from the last reset. */
+  timestampMs: number | null = null;
+  timestampAtMs = 0;
+  /** The Host Behavior Support structure as the host has set it. */
+  hostBehavior: Uint8Array = new Uint8Array(512);
 
   /** Controller reset. */
-  reset(): void {
+  reset(nowMs: number): void {
+    this.timestampMs = null;
+    this.timestampAtMs = nowMs;
+    this.hostBehavior = new Uint8Array(512);
     this.ioQueuesGranted = 0;
     this.overTemperature = WARNING_TEMPERATURE_KELVIN;
     this.underTemperature = 0;

@@ -7,6 +7,13 @@ import { getLogPage } from './admin/get-log-page.ts';
 import { identify } from './admin/identify.ts';
 import { identifyIoController } from './admin/identify-controller.ts';
 import {
+  identifyAllocatedList,
+  identifyAllocatedNamespace,
+  identifyAttachedControllers,
+  identifyControllers,
+  identifyCsAllocatedList,
+} from './admin/identify-lists.ts';
+import {
   byCommandSet,
   identifyActiveList,
   identifyControllerNvm,
@@ -84,6 +91,19 @@ export const IO_KIND: ControllerKind = {
       ),
     ],
     [Cns.IndependentNamespace, identifyNamespaceIndependent],
+    [Cns.AllocatedNamespaceList, identifyAllocatedList],
+    [Cns.AllocatedNamespace, identifyAllocatedNamespace],
+    [Cns.AttachedControllerList, identifyAttachedControllers],
+    [Cns.ControllerList, identifyControllers],
+    [
+      Cns.CsAllocatedNamespaceList,
+      byCommandSet(
+        new Map([
+          [Csi.Nvm, identifyCsAllocatedList],
+          [Csi.Zoned, identifyCsAllocatedList],
+        ]),
+      ),
+    ],
     [Cns.IoCommandSets, identifyIoCommandSets],
   ]),
   features: IO_FEATURES,

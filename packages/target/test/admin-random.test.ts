@@ -33,7 +33,12 @@ function randomSqe(rng: Rng): Uint8Array {
   Sqe.sglLength.set(view, 0, rng.pick(LENGTHS));
   if (rng.chance(0.8)) {
     Sqe.nsid.set(view, 0, rng.pick([0, 0, 1, 2, 3, 1024, 1025, 0xffffffff]));
-    Sqe.cdw10.set(view, 0, rng.below(0x20) | (rng.chance(0.5) ? (rng.below(2048) << 16) >>> 0 : 0));
+    Sqe.cdw10.set(
+      view,
+      0,
+      rng.pick([rng.below(0x20), rng.below(0x20), rng.below(0x20), 0x70, 0x81, 0x84]) |
+        (rng.chance(0.5) ? (rng.below(2048) << 16) >>> 0 : 0),
+    );
     Sqe.cdw11.set(view, 0, rng.chance(0.7) ? rng.below(0x1000) : rng.u32());
     view.setUint32(48, rng.chance(0.8) ? rng.below(64) * 4 : rng.u32(), true);
     view.setUint32(52, rng.chance(0.9) ? 0 : rng.u32(), true);
@@ -50,6 +55,13 @@ function randomSqe(rng: Rng): Uint8Array {
     });
   }
   return sqe;
+}
+
+/** What a feature is set to. */
+function randomData(rng: Rng): Uint8Array {
+  const data = new Uint8Array(4096);
+  if (rng.chance(0.5)) rng.fill(data);
+  return data;
 }
 
 function check(rig: Rig, hosts: readonly Host[]): void {
@@ -82,7 +94,7 @@ function check(rig: Rig, hosts: readonly Host[]): void {
 function change(rig: Rig, rng: Rng): void {
   const nsid = 1 + rng.below(4);
   const { subsystem } = rig;
-  switch (rng.below(8)) {
+  switch (rng.below(9)) {
     case 0:
       if (subsystem.namespace(nsid) === undefined) {
         subsystem.addNamespace({ nsid, device: null, blockSize: 512, blockCount: 8 });
@@ -109,11 +121,52 @@ function change(rig: Rig, rng: Rng): void {
       if (rng.chance(0.1)) rig.target.unlink(1, NQN);
       rig.target.link(1, NQN);
       break;
+    case 7:
+      administer(rig, rng, nsid);
+      break;
     default:
       while (rig.heldCloses.length > 0) rig.heldCloses.shift()!();
       while (rig.heldFlushes.length > 0) rig.heldFlushes.shift()!();
       rig.holdClose = rng.chance(0.5);
       rig.holdFlush = rng.chance(0.5);
+  }
+}
+
+/** The rest of what an operator can do. */
+function administer(rig: Rig, rng: Rng, nsid: number): void {
+  const { subsystem, port, target } = rig;
+  const exists = subsystem.namespace(nsid) !== undefined;
+  const grpid = 2 + rng.below(3);
+  switch (rng.below(8)) {
+    case 0:
+      if (exists) subsystem.setEnabled(nsid, rng.chance(0.5));
+      break;
+    case 1:
+      if (exists) subsystem.setVisibility(nsid, rng.pick([null, [], [HOST], ['another', HOST]]));
+      break;
+    case 2:
+      if (exists) subsystem.setAnaGroup(nsid, grpid);
+      break;
+    case 3:
+      if (port.anaGroups.has(grpid)) port.removeAnaGroup(grpid);
+      else port.addAnaGroup(grpid);
+      break;
+    case 4:
+      if (port.referrals.get('r') !== undefined) port.referrals.remove('r');
+      else port.referrals.add('r', { trtype: 'tcp', adrfam: 'ipv4', traddr: '192.0.2.9', trsvcid: '8009' });
+      break;
+    case 5:
+      target.setDiscoveryNqn(rng.pick([DISCOVERY_NQN, 'nqn.2024-01.example.com:discovery']));
+      target.setDiscoveryScope(rng.pick(['all', 'port']));
+      break;
+    case 6:
+      if (exists) subsystem.setWriteProtection(nsid, rng.below(3));
+      break;
+    default:
+      if (rng.chance(0.9)) return;
+      target.disablePort(port.portId);
+      target.enablePort(port.portId);
+      target.link(port.portId, NQN);
   }
 }
 
@@ -141,10 +194,12 @@ for (const seed of SEEDS) {
       } else if (rng.chance(0.002)) {
         host.queue.disconnect();
       } else {
-        const request = host.queue.submit(randomSqe(rng));
+        const request = host.queue.submit(randomSqe(rng), randomData(rng));
         if (!request.done) {
-          assert.equal(request.opcode, 0x0c, 'only event requests stay');
-          host.parked.add(request);
+          // A write cache that is switched off, or a write protection, is answered when the flush is done.
+          const flushing = request.opcode === 0x09 && rig.heldFlushes.length > 0;
+          assert.ok(request.opcode === 0x0c || flushing, `opcode ${request.opcode} stays`);
+          if (!flushing) host.parked.add(request);
         }
         seen.add(`${request.opcode}/${request.status}`);
       }

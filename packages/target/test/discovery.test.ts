@@ -186,3 +186,87 @@ test('discovery controllers are apart from those of subsystems', () => {
   const queue = rig.queue();
   assert.equal(connectOn(queue, { data: { subnqn: DISCOVERY_NQN } }).status, 0x182 | DNR, 'the port is gone');
 });
+
+test('referrals stand in the log of their port while they are enabled', () => {
+  const rig = new Rig();
+  const other = rig.target.addPort({ portId: 2, trtype: 'tcp', adrfam: 'ipv4', traddr: '127.0.0.2', trsvcid: '4420' });
+  const [here, there] = [discovery(rig), discovery(rig, other)];
+  for (const queue of [here, there]) queue.setFeature(Fid.AsyncEventConfiguration, 0x80000000);
+  const events = [here, there].map((queue) => queue.asyncEventRequest());
+  const address = { trtype: 'tcp', adrfam: 'ipv6', traddr: 'fd00::9', trsvcid: '8009' };
+  const { referrals } = rig.port;
+  referrals.add('east', { ...address, portId: 77 });
+  assert.deepEqual(
+    events.map((event) => event.done),
+    [true, false],
+    'the log of the other port has not changed',
+  );
+  const log = read(here);
+  assert.equal(log.entries[0]!.eflags, 2, 'not every port tells the same any more');
+  const { subtype, subnqn, traddr, trsvcid, adrfam, portid, cntlid, asqsz } = log.entries.at(-1)!;
+  assert.deepEqual(
+    { subtype, subnqn, traddr, trsvcid, adrfam, portid, cntlid, asqsz },
+    {
+      subtype: 1,
+      subnqn: DISCOVERY_NQN,
+      traddr: 'fd00::9',
+      trsvcid: '8009',
+      adrfam: 2,
+      portid: 77,
+      cntlid: 0xffff,
+      asqsz: 32,
+    },
+  );
+  assert.equal(read(there).numrec, 2);
+  const code = (expected: string) => (error: unknown) => (error as { code: string }).code === expected;
+  assert.throws(() => referrals.configure('east', address), code('EACCES'));
+  assert.throws(() => referrals.add('east', address), code('EBUSY'));
+  referrals.setEnabled('east', false);
+  assert.equal(read(here).numrec, 2);
+  referrals.configure('east', { ...address, traddr: 'fd00::10' });
+  assert.throws(() => referrals.configure('east', { ...address, trtype: 'pigeon' }), code('EINVAL'));
+  referrals.setEnabled('east', true);
+  assert.equal(read(here).entries.at(-1)!.traddr, 'fd00::10');
+  referrals.remove('east');
+  assert.throws(() => referrals.remove('east'), code('ENOENT'));
+  assert.throws(() => referrals.add('bad', { ...address, portId: 65536 }), code('EINVAL'));
+  for (let i = 0; i < 64; i++) referrals.add(`r${i}`, address);
+  assert.throws(() => referrals.add('one-more', address), code('EINVAL'));
+});
+
+test('the discovery subsystem has a name of its own, and keeps the well-known one', () => {
+  const rig = new Rig();
+  const name = 'nqn.2024-01.example.com:discovery';
+  const early = discovery(rig);
+  rig.target.setDiscoveryNqn(name);
+  assert.equal(read(early).entries[0]!.subnqn, name);
+  for (const subnqn of [DISCOVERY_NQN, name]) {
+    const { queue } = rig.ready({ data: { subnqn } });
+    const id = IdentifyController.parse(new DataView(queue.identify(Cns.Controller).reply!.buffer));
+    assert.equal(id.subnqn, name);
+  }
+  const code = (expected: string) => (error: unknown) => (error as { code: string }).code === expected;
+  assert.throws(() => rig.target.addSubsystem({ nqn: name }), code('EINVAL'));
+  assert.throws(() => rig.target.setDiscoveryNqn(NQN), code('EBUSY'));
+  assert.throws(() => rig.target.setDiscoveryNqn('a b'), code('EINVAL'));
+});
+
+test('a log of what the port leads to: by the request of the host, or as the target is told', () => {
+  const rig = new Rig();
+  const other = rig.target.addPort({ portId: 2, trtype: 'tcp', adrfam: 'ipv4', traddr: '127.0.0.2', trsvcid: '4420' });
+  rig.target.link(2, NQN);
+  const queue = discovery(rig, other);
+  const ports = (lsp: number): number[] => {
+    const log = parseDiscoveryLog(queue.getLog(Lid.Discovery, 8192, { lsp }).reply!);
+    assert.ok(log.ok);
+    return log.value.entries.slice(0, log.value.numrec).map((entry) => entry.portid);
+  };
+  assert.deepEqual(ports(0), [2, 1, 2]);
+  assert.deepEqual(ports(1), [2, 1, 2], 'extended entries are not supported: plain ones come');
+  assert.deepEqual(ports(2), [2, 2], 'port local entries only');
+  const supported = queue.getLog(Lid.SupportedLogPages, 1024).reply!;
+  assert.equal(new DataView(supported.buffer).getUint32(4 * Lid.Discovery, true), 0x00020001, 'and says so');
+  rig.target.setDiscoveryScope('port');
+  assert.deepEqual(ports(0), [2, 2], 'as Linux');
+  assert.equal(read(queue).entries[0]!.eflags, 2);
+});

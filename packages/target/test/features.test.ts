@@ -17,7 +17,7 @@ const FEATURES: [number, number, number, [number, number] | null][] = [
   [Fid.PowerManagement, 0, 0, null],
   [Fid.TemperatureThreshold, 4, 343, [350, 350]],
   [Fid.ErrorRecovery, 2, 0, null],
-  [Fid.VolatileWriteCache, 0, 1, null],
+  [Fid.VolatileWriteCache, 4, 1, [0, 0]],
   [Fid.NumberOfQueues, 4, 0x007f007f, [0x00030005, 0x00030003]],
   [Fid.WriteAtomicityNormal, 4, 0, [1, 1]],
   [Fid.AsyncEventConfiguration, 4, 0, [0x900, 0x900]],
@@ -55,7 +55,14 @@ for (const [fid, capabilities, initial, change] of FEATURES) {
 test('features that do not exist', () => {
   const { queue } = new Rig().ready();
   const reservations = [Fid.ReservationNotificationMask, Fid.ReservationPersistence]; // see reservations.test.ts
-  const known = new Set<number>([...FEATURES.map(([fid]) => fid), Fid.HostIdentifier, ...reservations]);
+  const others = [
+    Fid.HostIdentifier,
+    Fid.Timestamp,
+    Fid.HostBehaviorSupport,
+    Fid.IoCommandSetProfile,
+    Fid.NamespaceWriteProtection,
+  ];
+  const known = new Set<number>([...FEATURES.map(([fid]) => fid), ...others, ...reservations]);
   for (let fid = 0; fid < 256; fid++) {
     if (known.has(fid)) continue;
     assert.equal(queue.getFeature(fid).status, INVALID_FIELD, `get ${fid}`);

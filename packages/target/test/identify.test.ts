@@ -53,8 +53,9 @@ test('Identify Controller, byte by byte', () => {
   put(386, 0xec, 0x13); // CQT 5100 ms
   put(512, 0x66, 0x44, 0x00, 0x04); // SQES, CQES, MAXCMD 1024
   put(516, 0x00, 0x04); // NN 1024
-  put(520, 0xbd, 0x01); // ONCS: Compare, DSM, Write Zeroes, save and select, reservations, Verify, Copy
+  put(520, 0xfd, 0x01); // ONCS: Compare, DSM, Write Zeroes, save and select, reservations, Timestamp, Verify, Copy
   put(525, 7); // VWC: present, Flush of all namespaces supported
+  put(531, 3); // NWPC: write protect, and until power cycle
   put(534, 1); // CDFS: format 0h
   put(536, 0x01, 0x00, 0x30, 0x00); // SGLS
   put(540, 0x00, 0x04); // MNAN
@@ -229,7 +230,7 @@ test('command set independent Identify tells of the write cache and the state', 
 
 test('a CNS that is not supported, and a descriptor without room', () => {
   const { queue } = new Rig().ready();
-  for (const cns of [0x04, 0x09, 0x10, 0x11, 0x12, 0x13, 0x14, 0x16, 0x17, 0x1a, 0x1b, 0x1f, 0x20, 0xff]) {
+  for (const cns of [0x04, 0x09, 0x0a, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1b, 0x1d, 0x1f, 0x20, 0xff]) {
     assert.equal(queue.identify(cns, { nsid: 1 }).status, INVALID_FIELD, `CNS ${cns}`);
   }
   assert.equal(queue.identify(Cns.Controller, { sglLength: 4095 }).status, 0x0f | DNR);

@@ -3,7 +3,9 @@ import { EVENTS } from '../async-events.ts';
 import type { Controller } from '../controller.ts';
 import type { Feature } from '../controller-kind.ts';
 import { MAX_KEEP_ALIVE_MS, TEMPERATURE_KELVIN, WARNING_TEMPERATURE_KELVIN } from '../limits.ts';
+import { hostBehaviorSupport, ioCommandSetProfile, timestamp } from './data-features.ts';
 import { reservationNotificationMask, reservationPersistence } from './reservation-features.ts';
+import { namespaceWriteProtection, volatileWriteCache } from './write-features.ts';
 
 const CONTROLLER_SCOPE = { fsupp: 1, fsp: Scope.Controller };
 
@@ -17,9 +19,6 @@ const arbitration = constant(7);
 
 /** There is one power state. */
 const powerManagement = constant(0);
-
-/** A change of the cache would have to reach every thread's devices; it is on for as long as a device has one. */
-const volatileWriteCache = constant(1);
 
 /** No time limit on recovery, and reads of deallocated blocks never fail. */
 const errorRecovery: Feature = {
@@ -156,8 +155,12 @@ export const IO_FEATURES: ReadonlyMap<number, Feature> = new Map([
   [Fid.VolatileWriteCache, volatileWriteCache],
   [Fid.NumberOfQueues, numberOfQueues],
   [Fid.WriteAtomicityNormal, writeAtomicity],
+  [Fid.Timestamp, timestamp],
+  [Fid.HostBehaviorSupport, hostBehaviorSupport],
+  [Fid.IoCommandSetProfile, ioCommandSetProfile],
   [Fid.HostIdentifier, hostIdentifier],
   [Fid.ReservationNotificationMask, reservationNotificationMask],
   [Fid.ReservationPersistence, reservationPersistence],
+  [Fid.NamespaceWriteProtection, namespaceWriteProtection],
   ...DISCOVERY_FEATURES,
 ] as [number, Feature][]);

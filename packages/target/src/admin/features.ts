@@ -14,7 +14,7 @@ export const getFeatures: AdminCommand = {
     if (feature === undefined || select(request) > FeatureSelect.Capabilities) return Status.InvalidField | DNR;
     if (feature.data === undefined || select(request) === FeatureSelect.Capabilities) return 0;
     const dw11 = FeaturesSqe.dw11.get(request.sqeView, request.sqeBase);
-    return feature.check?.(controller, dw11, false, []) || replyLength(request, feature.data(controller).length);
+    return feature.check?.(controller, dw11, false, []) || replyLength(request, feature.data(controller, true).length);
   },
   run(controller, request) {
     const feature = featureOf(controller, request)!;
@@ -33,8 +33,8 @@ export const getFeatures: AdminCommand = {
     const dw11 = FeaturesSqe.dw11.get(request.sqeView, request.sqeBase);
     const refused = feature.check?.(controller, dw11, false, namespace === null ? [] : [namespace]) ?? 0;
     if (refused !== 0) return refused;
-    if (feature.data !== undefined && !replyPage(request, feature.data(controller), 0)) return 0;
     const current = sel === FeatureSelect.Current;
+    if (feature.data !== undefined && !replyPage(request, feature.data(controller, current), 0)) return 0;
     request.complete(0, current ? feature.current(controller, dw11, namespace) : feature.initial(controller, dw11));
     return 0;
   },
@@ -43,6 +43,9 @@ export const getFeatures: AdminCommand = {
 /** Set Features (Base 2.1, 5.1.25). */
 export const setFeatures: AdminCommand = {
   effects: CONTROLLER_COMMAND,
+  admit(controller, request) {
+    return replyLength(request, featureOf(controller, request)?.inputBytes ?? 0);
+  },
   run(controller, request) {
     const { sqeView: view, sqeBase: base } = request;
     const feature = featureOf(controller, request);
@@ -53,6 +56,11 @@ export const setFeatures: AdminCommand = {
     const dw11 = FeaturesSqe.dw11.get(view, base);
     const refused = feature.check?.(controller, dw11, true, namespaces) ?? 0;
     if (refused !== 0) return refused;
+    if (feature.take !== undefined) {
+      const status = feature.take(controller, request.dataMemory.view, request.dataOffset);
+      if (status === 0) request.complete(0);
+      return status;
+    }
     if (feature.setLater !== undefined) {
       feature.setLater(controller, dw11, namespaces, (status) => request.complete(status));
       return 0;
@@ -95,7 +103,7 @@ function capabilities(feature: Feature): number {
   FeatureCapabilities.emit(view, 0, {
     saveable: 0,
     namespaceSpecific: feature.namespaceSpecific === true ? 1 : 0,
-    changeable: feature.set === undefined && feature.setLater === undefined ? 0 : 1,
+    changeable: (feature.set ?? feature.setLater ?? feature.take) === undefined ? 0 : 1,
   });
   return view.getUint32(0, true);
 }

@@ -29,15 +29,23 @@ import {
 } from '../limits.ts';
 
 import type { Subsystem } from '../subsystem.ts';
+import { NWPC } from './write-features.ts';
 
 /** Log pages 00h, 12h and 13h, and scopes of admin commands in 05h, are supported (LPA bit 5). */
 const LPA_MISCELLANEOUS = 0x20;
 /** One firmware slot, read only. */
 const FRMW = 0x03;
 /** Copy takes source ranges of format 0h. */
-const COPY_FORMATS = 0x01;
+export const COPY_FORMATS = 0x01;
 const SQE_BYTES = 64;
-const ONCS = Oncs.Compare | Oncs.DatasetManagement | Oncs.WriteZeroes | Oncs.SaveAndSelect | Oncs.Verify | Oncs.Copy;
+const ONCS =
+  Oncs.Compare |
+  Oncs.DatasetManagement |
+  Oncs.WriteZeroes |
+  Oncs.SaveAndSelect |
+  Oncs.Timestamp |
+  Oncs.Verify |
+  Oncs.Copy;
 
 /** What both kinds of controller say of themselves. */
 function common(controller: Controller): Partial<IdentifyController> {
@@ -105,6 +113,7 @@ export function identifyIoController(controller: Controller): Uint8Array {
     oncs: oncs(subsystem),
     fuses: subsystem.namespaces.every((namespace) => namespace.compareAndWrite) ? Fuses.CompareAndWrite : 0,
     acwu: COMPARE_AND_WRITE_BLOCKS - 1,
+    nwpc: NWPC,
     cdfs: COPY_FORMATS,
     vwc: Vwc.Present | Vwc.FlushAllSupported,
     // A block is atomic, a range of several is not: all atomicity fields are 0, which means one block.

@@ -53,7 +53,11 @@ function rescap({ reservations }: Namespace): number {
 export function identifyNamespace(controller: Controller, request: Request): Page {
   const namespace = namespaceOf(controller, request);
   if (typeof namespace === 'number') return namespace;
-  if (namespace === null) return zeroes();
+  return namespace === null ? zeroes() : namespacePage(namespace);
+}
+
+/** Identify Namespace of the NVM command set, which other sets share. */
+export function namespacePage(namespace: Namespace): Uint8Array {
   return IdentifyNamespace.toBytes({
     nsze: namespace.blockCount,
     ncap: capacityOf(namespace),
