@@ -38,9 +38,16 @@ export async function serveConfig(options: ServeConfigOptions, terminal: Termina
     () => reload.want(),
   );
   const { tree } = parseConfig(await readConfig(file));
+  // These can be had only when the target is made; a reload that changes them is refused.
   const limits = tree.get('nvbraid_limits');
-  const target = await createTarget({ reactors, ...(limits === '' ? {} : { limits: JSON.parse(limits) }) });
-  const config = configOf(target, { transport, limits });
+  const stateDirectory = tree.get('nvbraid_state_directory');
+  const target = await createTarget({
+    reactors,
+    ...(limits === '' ? {} : { limits: JSON.parse(limits) }),
+    ...(stateDirectory === '' ? {} : { stateDirectory }),
+  });
+  const start = { nvbraid_limits: limits, nvbraid_state_directory: stateDirectory };
+  const config = configOf(target, { transport, start });
   const kept = new KeptFiles();
   let run: ServeRun;
   try {

@@ -10,9 +10,9 @@ import { type ConfigNode, emptyTree, madeNode } from './tree.ts';
  * The tree of a target that was configured by calls: what saving it writes. Devices that no attribute can describe (an
  * object, a null device) are shown without a path.
  */
-export function adopt(target: Target, devices: Devices, limits = ''): ConfigNode {
+export function adopt(target: Target, devices: Devices, start: Readonly<Record<string, string>> = {}): ConfigNode {
   const root = emptyTree();
-  putAll(root, { discovery_nqn: target.core.discoveryNqn, nvbraid_limits: limits });
+  putAll(root, { discovery_nqn: target.core.discoveryNqn, ...start });
   for (const subsystem of target.core.subsystems) {
     root.group('subsystems').set(subsystem.nqn, subsystemNode(root, subsystem, devices));
   }

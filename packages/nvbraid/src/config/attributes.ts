@@ -22,6 +22,7 @@ import {
   versionText,
 } from '@nvbraid/target';
 import { DISCOVERY_NQN, TRTYPE_NAMES } from '@nvbraid/wire';
+import { checkHostOptions, type HostOptions } from '../host-block.ts';
 import { POOL_BYTES } from '../limits.ts';
 import { type TargetLimits, targetLimits } from '../target-limits.ts';
 import type { KindName } from './kinds.ts';
@@ -162,6 +163,14 @@ const accepted = (says: string, maker: (value: unknown) => unknown): ValueType =
     }
   });
 
+/** What one host may have and do. */
+const hostLimits = accepted('limits of a host in JSON', (value) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new NvbraidError('EINVAL', 'limits are an object');
+  }
+  return checkHostOptions(value as HostOptions);
+});
+
 /** Filters over the device, the first nearest to the host. */
 const filters = accepted('a list of filters in JSON', (value) =>
   stackFilters(nullDevice({ size: 4096 }), value as FilterConfig[]),
@@ -229,6 +238,14 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
   root: [
     row('discovery_nqn', nqn, DISCOVERY_NQN, any, 'Unique name of the discovery subsystem'),
     option('limits', 'json', limits, '', any, 'What peers may make the target hold; only when the process starts'),
+    option(
+      'state_directory',
+      'text',
+      path,
+      '',
+      any,
+      'Where the state of namespaces on block devices is kept; only when the process starts',
+    ),
     option('faults', 'json', faults, '', any, 'Protocol faults to inject'),
   ],
   host: [
@@ -256,6 +273,7 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
         ignored: `${DHCHAP} is not built`,
       },
     ),
+    option('limits', 'json', hostLimits, '', any, 'What this host may have and do, in place of what holds for all'),
   ],
   subsystem: [
     row('attr_allow_any_host', flag, '0', any, 'Any host may connect, not only those in allowed_hosts'),

@@ -14,6 +14,7 @@ import {
 } from '@nvbraid/target';
 import { transport } from '@nvbraid/transport';
 import { ANA_STATE_NAMES, AnaState, Treq } from '@nvbraid/wire';
+import type { HostOptions } from '../host-block.ts';
 import type { Target } from '../target.ts';
 import { checkFile, Devices } from './devices.ts';
 import { checkValue, type Edit, type Facts } from './edits.ts';
@@ -24,8 +25,8 @@ import { type ConfigNode, find, findObject, nodePath, nodesOf } from './tree.ts'
 export interface BackendOptions {
   /** Row of the transport table for ports of trtype tcp that do not name one. Default tcp. */
   readonly transport?: string;
-  /** The limits with which the target was made, as the tree has them. */
-  readonly limits?: string;
+  /** With what the target was made, by attribute of the root: what can be set only then. */
+  readonly start?: Readonly<Record<string, string>>;
 }
 
 type Apply = (node: ConfigNode, value: string) => unknown;
@@ -141,6 +142,9 @@ export class TargetBackend implements Backend {
   async #delete(node: ConfigNode): Promise<void> {
     const { core } = this.#target;
     switch (node.kind.name) {
+      case 'host':
+        if (node.get('nvbraid_limits') !== '') this.#target.hosts.setOptions(node.name, null);
+        return;
       case 'subsystem':
         await this.#target.removeSubsystem(node.name);
         return;
@@ -176,10 +180,11 @@ export class TargetBackend implements Backend {
         this.#subsystem(node.name).setIdentity({ [key]: as(value) });
     return {
       'root discovery_nqn': (_node, value) => core.setDiscoveryNqn(value),
-      'root nvbraid_limits': () => {
-        throw new NvbraidError('ENOTSUP', 'limits can be set only when the process starts: start it with them');
-      },
+      'root nvbraid_limits': startOnly('nvbraid_limits'),
+      'root nvbraid_state_directory': startOnly('nvbraid_state_directory'),
       'root nvbraid_faults': (_node, value) => this.#setFaults(value),
+      'host nvbraid_limits': (node, value) =>
+        this.#target.hosts.setOptions(node.name, value === '' ? null : (JSON.parse(value) as HostOptions)),
       'subsystem attr_allow_any_host': (node, value) => this.#subsystem(node.name).setAllowAnyHost(value === '1'),
       'subsystem attr_version': identity('version', String),
       'subsystem attr_serial': identity('serial', String),
@@ -287,6 +292,10 @@ export class TargetBackend implements Backend {
     }
   }
 }
+
+const startOnly = (name: string) => (): void => {
+  throw new NvbraidError('ENOTSUP', `${name} can be set only when the process starts: start it again`);
+};
 
 function portOptions(node: ConfigNode): Omit<PortOptions, 'enabled'> {
   const inline = Number(node.get('param_inline_data_size'));

@@ -29,7 +29,7 @@ export class TargetConfig {
 
   constructor(target: Target, options: BackendOptions = {}) {
     this.#backend = new TargetBackend(target, options);
-    this.#tree = adopt(target, this.#backend.devices, options.limits);
+    this.#tree = adopt(target, this.#backend.devices, options.start);
   }
 
   /** The tree as it is; to be read only. */

@@ -454,3 +454,26 @@ test('filters of a configuration stand over the device; what is wrong with one i
   await host.disconnect();
   await target.close();
 });
+
+test('options under nvbraid reach the library: limits of a host, faults, zones; what only a start can have is said', async () => {
+  const target = await started(0);
+  const wanted = config({ path: image('options.img') });
+  wanted.hosts.push({ nqn: HOST, nvbraid: { limits: { iops: 5000 } } });
+  wanted.subsystems[0]!.namespaces = [{ enable: 1, nsid: 1, nvbraid: { memory: MIB, zoned: { zoneSize: 65536 } } }];
+  await applyConfig(target, { ...wanted, nvbraid: { faults: [{ action: 'drop', on: 'C2HData', after: 1000 }] } }).catch(
+    (error: NvbraidError) => assert.match(error.message, /nvbraid_faults is a list of protocol faults/),
+  );
+  await applyConfig(target, wanted);
+  assert.equal(target.hosts.options(HOST).iops, 5000);
+  assert.equal([...target.core.subsystems][0]!.namespaces[0]!.csi, 2);
+  await assert.rejects(
+    configOf(target).edit([{ op: 'set', path: `/hosts/${HOST}`, attribute: 'nvbraid_limits', value: '{"iops":-1}' }]),
+    refused('EINVAL', /iops of a host is a whole number from 0/),
+  );
+  await configOf(target).delete(`/hosts/${HOST}`);
+  assert.equal(target.hosts.options(HOST).iops ?? 0, 0);
+  await assert.rejects(
+    configOf(target).edit([{ op: 'set', path: '/', attribute: 'nvbraid_limits', value: '{"connections":100}' }]),
+    refused('ENOTSUP', /only when the process starts/),
+  );
+});
