@@ -6,7 +6,7 @@ import { faultLine } from '../setting-text.ts';
 export const faultList = command({
   name: 'fault-list',
   summary: 'List the faults of a running nvbraid serve, and what they have hit',
-  description: ['Each line can be given to fault-add again, seed included.'],
+  description: ['Shows each rule with its seed, so that the same can be added again.'],
   options: serveOptions,
   examples: [{ line: 'nvbraid fault list -o json', help: 'for a script' }],
   async run({ options, terminal }) {
