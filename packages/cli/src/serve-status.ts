@@ -42,6 +42,7 @@ export function serveStatus(target: Target, startedMs: number): ServeStatus {
       trsvcid: Number(port.trsvcid),
       nqns: [...port.subsystems].map((subsystem) => subsystem.nqn),
     })),
+    hosts: target.hosts.list(),
     stats: { ...target.stats() },
   };
 }

@@ -1,3 +1,4 @@
+import type { HostInfo } from 'nvbraid';
 import type { SessionNamespace } from './session.ts';
 
 /** What `serve` answers to `status`. */
@@ -20,6 +21,8 @@ export interface ServeStatus {
     readonly trsvcid: number;
     readonly nqns: readonly string[];
   }[];
+  /** Absent in processes of older versions. */
+  readonly hosts?: readonly HostInfo[];
   readonly stats: Readonly<Record<string, number>>;
 }
 

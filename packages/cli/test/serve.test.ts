@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
+import { connect } from 'nvbraid';
 import { nvbraid } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 
@@ -44,6 +45,20 @@ describe('nvbraid serve', { concurrency: false }, () => {
     assert.equal(Targets[0].pid, serve.child.pid);
     assert.equal(Targets[0].subsystems[0].namespaces[0].blockCount, SIZE / 512);
     assert.match(await ok('list', '-v'), /disk\.img, uuid [0-9a-f-]{36}/);
+  });
+
+  test('list -v tells what each host has and has done', async () => {
+    const hostnqn = 'nqn.2026-01.org.nvbraid:listed';
+    const host = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, hostnqn });
+    await host.namespace(1).read(0, Buffer.alloc(512));
+    assert.match(
+      await ok('list', '-v'),
+      new RegExp(`host +${hostnqn}: 1 controller, 1 queue; \\d+ commands?, .* under way`),
+    );
+    const [listed] = JSON.parse(await ok('list', '-o', 'json')).Targets[0].hosts;
+    assert.equal(listed.hostnqn, hostnqn);
+    assert.equal(listed.queues, 1);
+    await host.disconnect();
   });
 
   test('discover', async () => {

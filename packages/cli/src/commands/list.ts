@@ -1,4 +1,5 @@
 import { ControlClient, runningProcesses } from '@nvbraid/manage';
+import type { HostInfo } from 'nvbraid';
 import { formatAddress } from '../association.ts';
 import { command } from '../command.ts';
 import { outputOptions, processOptions, verboseOption } from '../options.ts';
@@ -90,10 +91,19 @@ function print(statuses: readonly Found[], verbose: boolean, terminal: Terminal)
           terminal.line(`  nsid ${namespace.nsid}   ${namespace.device}, uuid ${namespace.uuid}`);
         }
       }
+      for (const host of status.hosts ?? []) terminal.line(`  host     ${describeHost(host)}`);
     }
     const counts = Object.entries(status.stats).filter(([, value]) => typeof value === 'number');
     terminal.line(`  counters ${counts.map(([name, value]) => `${name} ${value}`).join(', ')}`);
   }
+}
+
+function describeHost({ hostnqn, ...host }: HostInfo): string {
+  const has = `${plural(host.controllers, 'controller')}, ${plural(host.queues, 'queue')}`;
+  const done = `${plural(host.commands, 'command')}, ${formatSize(host.receivedBytes)} in, ${formatSize(host.sentBytes)} out`;
+  const now = `${host.commandsUnderWay} under way with ${formatSize(host.payloadBytes)}`;
+  const met = (['held', 'throttled', 'refused'] as const).filter((name) => host[name] > 0);
+  return [`${hostnqn}: ${has}`, done, now, ...met.map((name) => `${name} ${host[name]} times`)].join('; ');
 }
 
 function serveRows(status: ServeStatus): string[][] {
