@@ -272,6 +272,7 @@ export const FOREIGN = `{
         1,
         1.0,
         12345678901234567890,
+        "\\u007f\\n",
         null
       ],
       "namespaces": [],
