@@ -70,6 +70,7 @@ function namespaceNode(nqn: string, namespace: Namespace, devices: Devices): Con
     ...(eui64 === null ? {} : { nvbraid_eui64: hexOf(eui64) }),
     ...(hosts === null ? {} : { nvbraid_hosts: JSON.stringify([...hosts]) }),
     ana_grpid: namespace.anaGroupId,
+    resv_enable: namespace.reservations !== null,
     nvbraid_read_only: namespace.readOnly,
     nvbraid_block_size: namespace.blockSize,
     enable: namespace.enabled,

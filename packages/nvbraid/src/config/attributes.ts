@@ -312,9 +312,7 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
       places: nvbraid('buffered_io', 'flag'),
       ignored: 'files are always read and written through the page cache; Flush and FUA make data stable',
     }),
-    row('resv_enable', flag, '0', disabled('EINVAL'), 'Reservations', {
-      unsupported: offOnly('support of reservations here'),
-    }),
+    row('resv_enable', flag, '0', disabled('EINVAL'), 'Hosts can reserve the namespace'),
     row('p2pmem', word('0'), '0', namespaceDisabled, 'Peer-to-peer memory: not here'),
     option(
       'memory',

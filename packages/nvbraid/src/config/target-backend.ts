@@ -251,6 +251,7 @@ export class TargetBackend implements Backend {
       ...(node.get('nvbraid_read_only') === '1' ? { readOnly: true } : {}),
       ...(node.get('nvbraid_filters') === '' ? {} : { filters: JSON.parse(node.get('nvbraid_filters')) }),
       ...(node.get('nvbraid_zoned') === '' ? {} : { zoned: JSON.parse(node.get('nvbraid_zoned')) }),
+      reservations: node.get('resv_enable') === '1',
       anaGroupId: Number(node.get('ana_grpid')),
       hosts: hostsOf(node.get('nvbraid_hosts')),
     });

@@ -477,3 +477,16 @@ test('options under nvbraid reach the library: limits of a host, faults, zones; 
     refused('ENOTSUP', /only when the process starts/),
   );
 });
+
+test('a namespace can be reserved when resv_enable says so, as in nvmet', async () => {
+  const target = await started(0);
+  const wanted = config({ path: image('reserved.img') });
+  const reservations = () => [...target.core.subsystems][0]!.namespaces[0]!.reservations;
+  await applyConfig(target, wanted);
+  assert.equal(reservations(), null);
+  Object.assign(wanted.subsystems[0]!.namespaces[0]!, { resv: { enable: '1' } });
+  await applyConfig(target, wanted);
+  assert.notEqual(reservations(), null);
+  const { tree } = parseConfig(configOf(target).text());
+  assert.deepEqual(configOf(target).plan(tree), []);
+});
