@@ -81,6 +81,7 @@ function filterRow(filter: FilterKind): Kind {
       return filter.open(spec, lower, options);
     },
     async measure(spec) {
+      if (filter.fixedSize === true) return spec;
       const lower = await measureDevice(spec.lower);
       return { ...spec, blockCount: lower.blockCount, lower };
     },

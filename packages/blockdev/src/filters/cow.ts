@@ -54,6 +54,7 @@ export const COW: TunableKind = {
   kind: 'cow',
   summary: 'Keeps changes in memory or a file and leaves the device below as it is',
   table: TABLE,
+  fixedSize: true,
   areaBytes: (_spec, { blockCount }) => {
     if (blockCount <= MAX_OVERLAY_BLOCKS) return mapBytes(blockCount);
     throw new NvbraidError(

@@ -66,6 +66,8 @@ export interface FilterKind {
   >;
   /** True when its state belongs to one thread, so that it cannot be opened by several. */
   readonly oneThread?: boolean;
+  /** True when what it keeps was made for the blocks there were: the device keeps its size whatever happens below. */
+  readonly fixedSize?: boolean;
   /** What its threads share, and what follows from its settings: merged into the prepared spec. */
   share?(spec: FilterSpec, lower: PreparedDevice): object;
   /** What it needs from the system: merged into the prepared spec like `share`, and given back by `release`. */

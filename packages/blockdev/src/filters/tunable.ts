@@ -50,6 +50,8 @@ export interface TunableKind {
   readonly table: SettingTable;
   /** Bytes of `PreparedTunable.area`. */
   areaBytes?(spec: TunableSpec, lower: PreparedDevice): number;
+  /** See FilterKind. */
+  readonly fixedSize?: boolean;
   /** What it changes about the device that can be seen from outside. */
   changes?(settings: AnySettings): FilterKind['changes'];
   /** See FilterKind. */
@@ -75,6 +77,7 @@ export function tunableSpec(kind: TunableKind, lower: DeviceSpec, input: object,
 /** The row of devices.ts. */
 export function tunableRow(kind: TunableKind): FilterKind {
   return {
+    fixedSize: kind.fixedSize === true,
     share(spec, lower) {
       const tunable = spec as TunableSpec;
       // Chosen once and kept, so that what happened can be made to happen again.
