@@ -181,6 +181,11 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
     this.wake();
   }
 
+  /** Ends a request that waits for a path, with an I/O error; false when no such request waits. */
+  cancelQueued(bio: B): boolean {
+    return this.#io.cancel(bio);
+  }
+
   /** Requests that wait, oldest first. */
   queued(): B[] {
     return [...this.#io.queued];

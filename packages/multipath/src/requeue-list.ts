@@ -39,4 +39,19 @@ export class RequeueList<B extends Bio> {
   *[Symbol.iterator](): Generator<B> {
     for (let bio = this.#first; bio !== null; bio = bio.next) yield bio;
   }
+
+  /** Takes one out of the middle; false when it is not here. */
+  remove(bio: B): boolean {
+    let before: B | null = null;
+    for (let at = this.#first; at !== null; before = at, at = at.next) {
+      if (at !== bio) continue;
+      if (before === null) this.#first = at.next;
+      else before.next = at.next;
+      if (this.#last === at) this.#last = before;
+      at.next = null;
+      this.length--;
+      return true;
+    }
+    return false;
+  }
 }

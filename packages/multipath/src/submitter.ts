@@ -59,6 +59,13 @@ export class Submitter<P extends Path, B extends Bio> {
     return this.queued.length + this.#moving.length;
   }
 
+  /** Ends a bio that waits for a path; false when it does not. */
+  cancel(bio: B): boolean {
+    if (!this.queued.remove(bio) && !this.#moving.remove(bio)) return false;
+    this.#finish(bio, BioStatus.IoError);
+    return true;
+  }
+
   /** Entrance of the head disk, for new bios and for those that come back. */
   #enter(bio: B): void {
     const disk = this.#head.disk;
