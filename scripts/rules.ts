@@ -26,14 +26,15 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   multipath: ['base'],
   blockdev: ['base'],
   target: ['base', 'wire', 'blockdev'],
-  host: ['base', 'wire'],
+  host: ['base', 'wire', 'multipath'],
   transport: ['base'],
-  nvbraid: ['base', 'wire', 'blockdev', 'target', 'host', 'transport'],
-  manage: ['base', 'wire', 'blockdev', 'target', 'host', 'transport', 'nvbraid'],
-  cli: ['base', 'wire', 'blockdev', 'target', 'host', 'transport', 'nvbraid', 'manage'],
+  nbd: ['base', 'wire', 'blockdev'],
+  nvbraid: ['base', 'wire', 'multipath', 'blockdev', 'target', 'host', 'transport', 'nbd'],
+  manage: ['base', 'wire', 'blockdev', 'target', 'host', 'transport', 'nbd', 'nvbraid'],
+  cli: ['base', 'wire', 'blockdev', 'target', 'host', 'transport', 'nbd', 'nvbraid', 'manage'],
 };
 /** Packages without I/O, without a clock and without chance. */
-const CORES = ['base', 'wire', 'multipath', 'target', 'host'];
+const CORES = ['base', 'wire', 'multipath', 'target', 'host', 'nbd'];
 const NODE_PACKAGES = ['transport', 'blockdev', 'nvbraid', 'manage', 'cli'];
 const KOFFI_PACKAGES = ['transport', 'blockdev'];
 const MAX_LINES = 600;

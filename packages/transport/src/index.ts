@@ -4,6 +4,7 @@ export { type LoopOptions, splitAt, splitRandomly } from './loop/loop-link.ts';
 export { loop, loopTransport } from './loop/loop-transport.ts';
 export * from './native-crc32c.ts';
 export { net } from './net/net-transport.ts';
+export { listenUnix } from './net/unix-listener.ts';
 export * from './table.ts';
 export * from './tcp/socket-ops.ts';
 export { socketTransport, tcp } from './tcp/socket-transport.ts';

@@ -6,10 +6,10 @@ import type { Memory, NvbraidError, Outbox } from '@nvbraid/base';
 
 /** One end of a connection. */
 export interface Endpoint {
-  /** Numeric address without brackets, e.g. `127.0.0.1`, `::1`; the name of the link for `loop`. */
+  /** Numeric address without brackets, e.g. `127.0.0.1`, `::1`; the name of the link for `loop`, the path for `unix`. */
   readonly address: string;
   readonly port: number;
-  readonly family: 'ipv4' | 'ipv6' | 'loop';
+  readonly family: 'ipv4' | 'ipv6' | 'loop' | 'unix';
 }
 
 /** Socket options; a connection keeps them for as long as it lives. */

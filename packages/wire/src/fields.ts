@@ -118,6 +118,44 @@ export function u32(offset: number, options: NumberOptions = {}): Field<number> 
 
 const TWO32 = 0x100000000;
 
+/** Numbers in network byte order: NBD. */
+export function u16be(offset: number, options: NumberOptions = {}): Field<number> {
+  return number(
+    offset,
+    2,
+    16,
+    options,
+    (view, base) => view.getUint16(base + offset),
+    (view, base, value) => view.setUint16(base + offset, value),
+  );
+}
+
+export function u32be(offset: number, options: NumberOptions = {}): Field<number> {
+  return number(
+    offset,
+    4,
+    32,
+    options,
+    (view, base) => view.getUint32(base + offset),
+    (view, base, value) => view.setUint32(base + offset, value),
+  );
+}
+
+/** See `u64`. */
+export function u64be(offset: number, options: NumberOptions = {}): Field<number> {
+  return number(
+    offset,
+    8,
+    64,
+    options,
+    (view, base) => view.getUint32(base + offset) * TWO32 + view.getUint32(base + offset + 4),
+    (view, base, value) => {
+      view.setUint32(base + offset, Math.floor(value / TWO32));
+      view.setUint32(base + offset + 4, value >>> 0);
+    },
+  );
+}
+
 /** A 48-bit number: timestamps. */
 export function u48(offset: number, options: NumberOptions = {}): Field<number> {
   return number(

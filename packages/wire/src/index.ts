@@ -2,6 +2,8 @@ export * from './fabrics/commands.ts';
 export * from './fabrics/properties.ts';
 export * from './layout.ts';
 export * from './limits.ts';
+export * from './nbd/negotiation.ts';
+export * from './nbd/transmission.ts';
 export * from './nvme/abort.ts';
 export * from './nvme/async-event.ts';
 export * from './nvme/copy.ts';

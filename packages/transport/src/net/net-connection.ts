@@ -97,7 +97,9 @@ export class NetConnection implements Connection {
   destroy(error: NvbraidError | null): void {
     if (!this.#open) return;
     this.#shut(error);
-    this.#socket.resetAndDestroy();
+    // A unix socket has no reset: its peer sees the end at once.
+    if (this.#socket.remoteFamily === undefined) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   readonly canDetach = false;
