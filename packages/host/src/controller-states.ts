@@ -2,10 +2,19 @@ import { StateTable } from '@nvbraid/base';
 
 /**
  * As in Linux. connecting: on the way to live, also between attempts; resetting: what was under way is being ended;
- * deleting: being shut down on purpose; dead: will not come back.
+ * deleting: going on purpose, commands under way may end; deleting-noio: being shut down, no command runs any more;
+ * dead: will not come back.
  */
-export type HostControllerState = 'new' | 'connecting' | 'live' | 'resetting' | 'deleting' | 'dead';
-export type HostControllerEvent = 'start' | 'established' | 'failed' | 'reconnect' | 'giveUp' | 'remove' | 'removed';
+export type HostControllerState = 'new' | 'connecting' | 'live' | 'resetting' | 'deleting' | 'deleting-noio' | 'dead';
+export type HostControllerEvent =
+  | 'start'
+  | 'established'
+  | 'failed'
+  | 'reconnect'
+  | 'giveUp'
+  | 'remove'
+  | 'drained'
+  | 'removed';
 
 export const HOST_CONTROLLER_STATES = new StateTable<HostControllerState, HostControllerEvent>(
   'HostController',
@@ -17,6 +26,7 @@ export const HOST_CONTROLLER_STATES = new StateTable<HostControllerState, HostCo
     reconnect: { resetting: 'connecting' },
     giveUp: { connecting: 'dead' },
     remove: { new: 'deleting', connecting: 'deleting', live: 'deleting', resetting: 'deleting' },
-    removed: { deleting: 'dead' },
+    drained: { deleting: 'deleting-noio' },
+    removed: { deleting: 'dead', 'deleting-noio': 'dead' },
   },
 );

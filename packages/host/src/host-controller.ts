@@ -1,6 +1,7 @@
-import { assert, type Clock, NEVER, NvbraidError } from '@nvbraid/base';
+import { assert, NEVER, NvbraidError } from '@nvbraid/base';
 import {
   type AnaLog,
+  AnaState,
   AsyncEventBit,
   AsyncEventNotice,
   AsyncEventType,
@@ -17,6 +18,7 @@ import { AdminChannel } from './admin-channel.ts';
 import { setFeaturesRequest } from './admin-commands.ts';
 import { readAnaLog, reportsAna } from './ana-scan.ts';
 import { type AsyncEvent, AsyncEvents } from './async-events.ts';
+import type { HostControllerEvents, HostControllerOptions, HostPlatform } from './controller-interface.ts';
 import { HOST_CONTROLLER_STATES, type HostControllerEvent, type HostControllerState } from './controller-states.ts';
 import {
   connectQueue,
@@ -28,11 +30,12 @@ import {
 } from './controller-steps.ts';
 import { finish } from './finish-request.ts';
 import { HostQueue } from './host-queue.ts';
-import { type HostRequest, RequestState } from './host-request.ts';
+import { type HostRequest, RequestState, Transfer } from './host-request.ts';
 import { KeepAlive } from './keep-alive.ts';
 import {
   ADMIN_QUEUE_SIZE,
   AER_MAX,
+  DRAIN_POLL_MS,
   IO_QUEUES_MAX,
   SHUTDOWN_TIMEOUT_MAX_MS,
   SHUTDOWN_TIMEOUT_MS,
@@ -43,54 +46,7 @@ import { acknowledgeNamespaceChange, scanNamespaces } from './namespace-scan.ts'
 import { NvmeError } from './nvme-error.ts';
 import type { HostQueueOwner } from './queue-interface.ts';
 import { type Steps, Task } from './task.ts';
-import { Timers } from './timers.ts';
-
-export interface HostControllerOptions {
-  readonly nqn: string;
-  readonly hostnqn: string;
-  /** UUID. */
-  readonly hostid: string;
-  /** I/O queues asked for; 0 for controllers that are only administered. */
-  readonly nrIoQueues: number;
-  /** Entries of an I/O submission queue; the controller may have a lower limit. */
-  readonly queueSize: number;
-  /** Keep Alive Timeout; 0 turns it off. */
-  readonly keepAliveMs: number;
-  readonly hdrDigest: boolean;
-  readonly dataDigest: boolean;
-  readonly disableSqflow: boolean;
-  readonly ioTimeoutMs: number;
-  readonly adminTimeoutMs: number;
-  /** Wait between attempts to connect again; the first one is made at once. */
-  readonly reconnectDelayMs: number;
-  /** How long to try to connect again; 0: not at all. */
-  readonly ctrlLossTmoMs: number;
-  readonly maxR2t?: number;
-  readonly hpda?: number;
-}
-
-/** What a controller needs from the world. */
-export interface HostPlatform {
-  readonly clock: Clock;
-  /**
-   * Makes a connection for the queue, then calls `queue.start()`; or `queue.closed(error)` when there is none. Not before
-   * the connections of queues that are `closing` are gone: what they still have to say must not arrive later.
-   */
-  connect(queue: HostQueue): void;
-  /** The queue has something to transmit, or it is over and its connection is to be ended: see `HostQueue.mustReset`. */
-  wantTransmit(queue: HostQueue): void;
-}
-
-/** What a controller tells. */
-export interface HostControllerEvents {
-  /** @param error why it left `live` or gave up */
-  stateChanged(state: HostControllerState, error: NvbraidError | null): void;
-  /** `namespaces` is up to date; `changed` came, went or have another shape. The first time before the controller is live. */
-  namespacesScanned(changed: readonly number[]): void;
-  /** The ANA log page has been read: while connecting, and after every event that tells of a change. */
-  anaRead(log: AnaLog): void;
-  asyncEvent(event: AsyncEvent): void;
-}
+import { type Timer, Timers } from './timers.ts';
 
 /**
  * A controller as the host sees it, without I/O: brings it to life, keeps it alive, notices when it is gone and connects
@@ -117,6 +73,8 @@ export class HostController implements HostQueueOwner {
   /** How often the controller was lost, and how often it came back. */
   resets = 0;
   reconnects = 0;
+  /** It has not come back within `fastIoFailTmoMs`. */
+  failfastExpired = false;
   readonly #platform: HostPlatform;
   readonly #events: HostControllerEvents;
   readonly #timers = new Timers();
@@ -133,9 +91,15 @@ export class HostController implements HostQueueOwner {
   #wasLive = false;
   #liveMs = 0;
   #lostMs = 0;
+  #failfastMs = NEVER;
+  /** A group is in change: when the controller is reset unless that has ended. */
+  #anaTransition: Timer | null = null;
+  /** The first of the I/O queues that are for writes; 0 when all are for everything. */
+  #firstWriteQueue = 0;
 
   constructor(options: HostControllerOptions, platform: HostPlatform, events: HostControllerEvents) {
-    assert(options.nrIoQueues >= 0 && options.nrIoQueues <= IO_QUEUES_MAX, 'nrIoQueues');
+    const queues = options.nrIoQueues + (options.nrWriteQueues ?? 0);
+    assert(options.nrIoQueues >= 0 && queues <= IO_QUEUES_MAX, 'nrIoQueues');
     this.options = options;
     this.#platform = platform;
     this.#events = events;
@@ -151,14 +115,41 @@ export class HostController implements HostQueueOwner {
     this.#connect();
   }
 
-  /** Ends what is outstanding, tells the controller, closes. `stateChanged('dead')` follows. */
-  remove(): void {
-    if (this.state === 'deleting' || this.state === 'dead') return;
+  /**
+   * Ends what is outstanding, tells the controller, closes. `stateChanged('dead')` follows.
+   * @param drainMs how long commands under way may take to end by themselves
+   */
+  remove(drainMs = 0): void {
+    if (this.isDeleting || this.state === 'dead') return;
     const error = new NvbraidError('ESHUTDOWN', `${this.options.nqn}: disconnected`);
     const wasLive = this.state === 'live';
     this.#move('remove', error);
+    this.#failfastMs = NEVER;
     this.#main?.cancel();
     this.#refresh?.cancel();
+    if (wasLive && drainMs > 0) this.#drain(error, this.#platform.clock.nowMs() + drainMs);
+    else this.#shutDown(error, wasLive);
+  }
+
+  get isDeleting(): boolean {
+    return this.state === 'deleting' || this.state === 'deleting-noio';
+  }
+
+  /** Ends the association and connects again, as if it had been lost. */
+  reset(why = 'reset by the host'): void {
+    if (this.state === 'live') this.#lost(new NvbraidError('ECONNRESET', `${this.options.nqn}: ${why}`));
+  }
+
+  #drain(error: NvbraidError, untilMs: number): void {
+    if (!this.#is('deleting')) return;
+    const now = this.#platform.clock.nowMs();
+    const busy = this.ioQueues.some((queue) => queue.outstanding + queue.waiting > 0);
+    if (!busy || now >= untilMs) return this.#shutDown(error, true);
+    this.#timers.set(Math.min(now + DRAIN_POLL_MS, untilMs), () => this.#drain(error, untilMs));
+  }
+
+  #shutDown(error: NvbraidError, wasLive: boolean): void {
+    this.#move('drained', error);
     this.#keepAlive?.stop();
     this.#timers.clear();
     for (const queue of this.ioQueues) queue.close(error, true);
@@ -182,7 +173,7 @@ export class HostController implements HostQueueOwner {
    * A command for the I/O queue that has the least to do. Ends at once with a path error when the controller is not live.
    */
   submitIo(request: HostRequest): void {
-    if (this.state === 'live' && this.ioQueues.length > 0) this.#leastBusy().submit(request);
+    if (this.state === 'live' && this.ioQueues.length > 0) this.#leastBusy(request).submit(request);
     else refuse(request);
   }
 
@@ -196,11 +187,24 @@ export class HostController implements HostQueueOwner {
       refuse(second);
       return true;
     }
-    const queue = this.#leastBusy();
+    const queue = this.#leastBusy(second);
     if (queue.queueSize < 3) return false; // one entry always stays free
     queue.submit(first);
     queue.submit(second);
     return true;
+  }
+
+  /** Reads the ANA log again: what it said last is doubted. */
+  requestAna(): void {
+    this.#anaWanted = true;
+    this.#startRefresh();
+  }
+
+  /** Commands under way and waiting on all I/O queues. */
+  get outstandingIo(): number {
+    let sum = 0;
+    for (const queue of this.ioQueues) sum += queue.outstanding + queue.waiting;
+    return sum;
   }
 
   /** Ends a submitted request, and asks the controller to abort it if it is on the wire. */
@@ -221,7 +225,7 @@ export class HostController implements HostQueueOwner {
   }
 
   get nextDeadlineMs(): number {
-    let next = this.#timers.nextDeadlineMs;
+    let next = Math.min(this.#timers.nextDeadlineMs, this.#failfastMs);
     if (this.admin !== null) next = Math.min(next, this.admin.nextDeadlineMs);
     for (const queue of this.ioQueues) next = Math.min(next, queue.nextDeadlineMs);
     return next;
@@ -229,6 +233,7 @@ export class HostController implements HostQueueOwner {
 
   tick(nowMs: number): void {
     this.#timers.tick(nowMs);
+    if (nowMs >= this.#failfastMs) this.#failfast();
     const { admin, ioQueues } = this;
     if (admin !== null && admin.nextDeadlineMs <= nowMs) admin.tick(nowMs);
     for (const queue of ioQueues) if (queue.nextDeadlineMs <= nowMs) queue.tick(nowMs);
@@ -298,6 +303,8 @@ export class HostController implements HostQueueOwner {
     const { identify, raw } = yield* identifyController(channel);
     this.identify = identify;
     this.identifyRaw = raw;
+    const unwanted = this.#events.identified?.() ?? null;
+    if (unwanted !== null) throw unwanted;
     this.maxTransferBytes = maxTransferBytes(identify.mdts, capabilities.cap.mpsmin);
     this.#aborts = new Aborts(channel.queue, identify.acl + 1);
     if (options.keepAliveMs > 0 && identify.kas > 0) this.#startKeepAlive(channel, identify);
@@ -321,8 +328,11 @@ export class HostController implements HostQueueOwner {
 
   *#openIoQueues(channel: AdminChannel, cap: CapProperty, identify: IdentifyController): Steps {
     const { options } = this;
-    const count = yield* negotiateQueues(channel, options.nrIoQueues);
+    const { nrIoQueues, nrWriteQueues = 0 } = options;
+    const count = yield* negotiateQueues(channel, nrIoQueues + nrWriteQueues);
     if (count === 0) channel.fail('the controller grants no I/O queue');
+    // With fewer than asked for, writes get theirs only when reads have at least one.
+    this.#firstWriteQueue = nrWriteQueues === 0 || count < 2 ? 0 : Math.max(1, count - nrWriteQueues);
     // Data in the capsule starts right behind the SQE; a controller that wants it elsewhere gets none there.
     const inCapsuleBytes = identify.icdoff === 0 ? Math.max(0, identify.ioccsz * 16 - 64) : 0;
     let queueSize = Math.min(options.queueSize, cap.mqes + 1);
@@ -355,16 +365,31 @@ export class HostController implements HostQueueOwner {
     if (this.#wasLive) this.reconnects++;
     this.#wasLive = true;
     this.#liveMs = this.#platform.clock.nowMs();
+    this.#failfastMs = NEVER;
+    this.failfastExpired = false;
     this.#move('established', null);
     this.#startRefresh();
   }
 
   *#readAna(channel: AdminChannel): Steps {
     if (!reportsAna(this.identify!) || this.ioQueues.length === 0) return;
-    const log = yield* readAnaLog(channel, this.identify!, this.maxTransferBytes);
+    const log = yield* readAnaLog(channel, this.identify!, this.maxTransferBytes, (why) => this.#events.log?.(why));
     if (log === null) return;
     this.anaLog = log;
+    this.#watchTransition(log);
     this.#events.anaRead(log);
+  }
+
+  /** A group may be in change for ANATT at most; a controller that forgets to say that it is over is reset. */
+  #watchTransition(log: AnaLog): void {
+    this.#timers.cancel(this.#anaTransition);
+    this.#anaTransition = null;
+    const { anatt } = this.identify!;
+    if (anatt === 0 || !log.groups.some(({ state }) => state === AnaState.Change)) return;
+    const atMs = this.#platform.clock.nowMs() + 2 * anatt * 1000;
+    this.#anaTransition = this.#timers.set(atMs, () =>
+      this.#lost(new NvbraidError('ETIMEDOUT', `an ANA group has been in change for ${2 * anatt} s`)),
+    );
   }
 
   *#scan(channel: AdminChannel): Steps {
@@ -431,6 +456,8 @@ export class HostController implements HostQueueOwner {
       this.#tearDown(error);
       // Whoever was told of the failure may have removed the controller.
       if (!this.#is('resetting')) return;
+      const { fastIoFailTmoMs } = this.options;
+      if (fastIoFailTmoMs !== undefined) this.#failfastMs = now + fastIoFailTmoMs;
       this.#move('reconnect', error);
       // At once, but a controller that is lost again and again must not be hurried.
       const lived = now - this.#liveMs;
@@ -441,9 +468,15 @@ export class HostController implements HostQueueOwner {
       const final = error instanceof NvmeError ? error.dnr : !error.retryable;
       if (!this.#wasLive || final) this.#move('giveUp', error);
       else this.#tryAgain(error, this.options.reconnectDelayMs);
-    } else if (this.#is('deleting')) {
+    } else if (this.isDeleting) {
       this.#removed(this.error!, false);
     }
+  }
+
+  #failfast(): void {
+    this.#failfastMs = NEVER;
+    this.failfastExpired = true;
+    this.#events.failfast?.();
   }
 
   #tryAgain(error: NvbraidError, delayMs: number): void {
@@ -468,6 +501,7 @@ export class HostController implements HostQueueOwner {
     this.#opening = null;
     this.#opened = null;
     this.#timers.clear();
+    this.#anaTransition = null;
     const queues = this.admin === null ? this.ioQueues : [this.admin, ...this.ioQueues];
     this.admin = null;
     this.ioQueues = [];
@@ -475,18 +509,22 @@ export class HostController implements HostQueueOwner {
   }
 
   #removed(error: NvbraidError, inOrder: boolean): void {
-    if (!this.#is('deleting')) return;
+    if (!this.isDeleting) return;
     this.#tearDown(error, inOrder);
-    if (this.#is('deleting')) this.#move('removed', error);
+    if (this.isDeleting) this.#move('removed', error);
   }
 
   // ---------------------------------------------------------------- helpers
 
-  #leastBusy(): HostQueue {
+  #leastBusy(request: HostRequest): HostQueue {
     const queues = this.ioQueues;
-    let best = queues[0]!;
-    let least = queues.length === 1 ? 0 : best.outstanding + best.waiting;
-    for (let i = 1; i < queues.length; i++) {
+    const split = this.#firstWriteQueue;
+    const writes = split > 0 && request.transfer !== Transfer.FromController;
+    const first = writes ? split : 0;
+    const end = split === 0 || writes ? queues.length : split;
+    let best = queues[first]!;
+    let least = end - first === 1 ? 0 : best.outstanding + best.waiting;
+    for (let i = first + 1; i < end; i++) {
       const queue = queues[i]!;
       const load = queue.outstanding + queue.waiting;
       if (load < least) {

@@ -19,23 +19,20 @@ import {
   Status,
   TermReq,
 } from '@nvbraid/wire';
-import { finish } from './finish-request.ts';
+import { finish, lose } from './finish-request.ts';
 import { type HostRequest, RequestState, Transfer } from './host-request.ts';
 import { digestsNotAgreed, wrongIcRespField } from './ic-resp.ts';
 import {
   ADMIN_IN_CAPSULE_BYTES,
-  COPY_PAYLOAD_BYTES,
   H2C_DATA_BYTES,
   HANDSHAKE_TIMEOUT_MS,
-  HEADER_BYTES_MAX,
   MAXH2CDATA_MIN,
   PDA_MAX,
   QUEUE_SIZE_MAX,
   R2T_DEFAULT,
   R2T_MAX,
-  TRANSMIT_BYTES,
 } from './limits.ts';
-import { makeTermReq, type PduForm, writeCapsule, writeH2CData, writeICReq } from './pdu-output.ts';
+import { hasRoom, makeTermReq, type PduForm, writeCapsule, writeH2CData, writeICReq } from './pdu-output.ts';
 import type { HostQueueOptions, HostQueueOwner } from './queue-interface.ts';
 import { HOST_QUEUE_STATES, type HostQueueEvent, type HostQueueState } from './queue-states.ts';
 import { type Slot, SlotTable } from './slot-table.ts';
@@ -218,7 +215,7 @@ export class HostQueue implements PduSink {
       if (this.#waiting.length > 0 && this.#slots.freeCount > 0) {
         const now = this.#clock.nowMs();
         do {
-          if (!room(out)) return true;
+          if (!hasRoom(out)) return true;
           this.#send(out, this.#waiting.shift()!, now);
         } while (this.#waiting.length > 0 && this.#slots.freeCount > 0);
       }
@@ -266,6 +263,7 @@ export class HostQueue implements PduSink {
     }
     request.state = RequestState.Waiting;
     request.queue = this;
+    request.fateUnknown = false;
     this.#waiting.push(request);
     this.#want();
   }
@@ -282,6 +280,7 @@ export class HostQueue implements PduSink {
       this.#withdraw(request);
     } else {
       cid = request.cid;
+      request.fateUnknown = true;
       const slot = this.#slots.find(cid)!;
       slot.request = null;
       const owesData = slot.moved < slot.length || slot.r2tCount > 0;
@@ -360,7 +359,7 @@ export class HostQueue implements PduSink {
       const end = r2ts[at + 2]!;
       let from = r2ts[at + 1]!;
       while (from < end) {
-        if (!room(out)) {
+        if (!hasRoom(out)) {
           r2ts[at + 1] = from;
           return false;
         }
@@ -568,7 +567,7 @@ export class HostQueue implements PduSink {
       if (!slot.busy) continue;
       const { request, moved } = slot;
       this.#slots.give(slot);
-      if (request !== null) finish(request, Status.HostPathingError, 0, 0, moved);
+      if (request !== null) lose(request, moved);
     }
     for (let request = this.#waiting.shift(); request !== undefined; request = this.#waiting.shift()) {
       finish(request, Status.HostPathingError, 0, 0, 0);
@@ -592,8 +591,4 @@ export class HostQueue implements PduSink {
 /** A buffer that was transferred to somebody else has no bytes any more. Commands without data do not ask. */
 function isGone(memory: Memory): boolean {
   return memory.bytes.length === 0;
-}
-
-function room(out: Outbox): boolean {
-  return out.bytes < TRANSMIT_BYTES && out.room(4, HEADER_BYTES_MAX + COPY_PAYLOAD_BYTES);
 }

@@ -40,6 +40,11 @@ export class HostRequest {
   dw1 = 0;
   /** Bytes that arrived, for `FromController`. */
   received = 0;
+  /**
+   * Ended by a path error although the controller may have it: it may be executed still, or may have been. Until the end
+   * of the association is proven it must not be sent another way if executing it late would harm.
+   */
+  fateUnknown = false;
 
   /** The queue that has it, for `HostController.abort`; set by `submit`. */
   queue: HostQueue | null = null;

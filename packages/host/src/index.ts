@@ -1,5 +1,6 @@
 export * from './admin-commands.ts';
 export * from './async-events.ts';
+export * from './controller-interface.ts';
 export * from './controller-states.ts';
 export * from './host-controller.ts';
 export * from './host-queue.ts';
@@ -9,3 +10,8 @@ export * from './namespace-info.ts';
 export * from './nvme-error.ts';
 export * from './queue-interface.ts';
 export * from './queue-states.ts';
+export * from './subsystem/fences.ts';
+export * from './subsystem/host-subsystem.ts';
+export * from './subsystem/namespace-head.ts';
+export * from './subsystem/nvme-bio.ts';
+export * from './subsystem/nvme-path.ts';

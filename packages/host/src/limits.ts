@@ -39,6 +39,9 @@ export const SHUTDOWN_TIMEOUT_MS = 5_000;
 /** The most that is waited for, whatever RTD3E says. */
 export const SHUTDOWN_TIMEOUT_MAX_MS = 60_000;
 
+/** Between two looks whether the commands of a controller that is going have ended. */
+export const DRAIN_POLL_MS = 10;
+
 /** Namespaces of one controller that are looked at. */
 export const NAMESPACES_MAX = 1024;
 /** Asynchronous event requests kept outstanding, if AERL allows as many. */

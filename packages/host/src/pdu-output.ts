@@ -14,7 +14,7 @@ import {
   TERM_DATA_MAX,
   TermReq,
 } from '@nvbraid/wire';
-import { COPY_PAYLOAD_BYTES } from './limits.ts';
+import { COPY_PAYLOAD_BYTES, HEADER_BYTES_MAX, TRANSMIT_BYTES } from './limits.ts';
 
 /*
  * The PDUs that a host sends, written into an outbox: header, header digest, padding up to pdo, payload, data digest.
@@ -145,4 +145,9 @@ function writePayload(out: Outbox, form: PduForm, memory: Memory, offset: number
     const digest = crc32c(from, at, length);
     out.arena.view.setUint32(out.reserve(DIGEST_SIZE), digest, true);
   }
+}
+
+/** True when one more PDU fits, and one `transmit` should write it. */
+export function hasRoom(out: Outbox): boolean {
+  return out.bytes < TRANSMIT_BYTES && out.room(4, HEADER_BYTES_MAX + COPY_PAYLOAD_BYTES);
 }

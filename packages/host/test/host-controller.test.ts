@@ -36,7 +36,8 @@ test('the states of a controller', () => {
       '  reconnect: resetting -> connecting',
       '  giveUp: connecting -> dead',
       '  remove: new -> deleting, connecting -> deleting, live -> deleting, resetting -> deleting',
-      '  removed: deleting -> dead',
+      '  drained: deleting -> deleting-noio',
+      '  removed: deleting -> dead, deleting-noio -> dead',
     ].join('\n'),
   );
 });
@@ -72,7 +73,7 @@ test('the way to live, and the way out', () => {
   assert.equal(host.namespaces.get(1)?.blockCount, 1024);
   host.remove();
   controller.drive();
-  assert.deepEqual(controller.states.slice(2), ['deleting', 'dead']);
+  assert.deepEqual(controller.states.slice(2), ['deleting', 'deleting-noio', 'dead']);
   assert.deepEqual(controller.told().sort(), ['Property Get CSTS', 'Property Set CC', 'close 0', 'close 1', 'close 2']);
   assert.equal(controller.cc, 0x464001, 'normal shutdown');
 });
@@ -208,7 +209,7 @@ test('the shutdown that is never complete ends after its time', () => {
   controller.rules.push(on('Property Get CSTS', () => ({ dw0: 1 })));
   controller.host.remove();
   controller.run(4500);
-  assert.equal(controller.host.state, 'deleting');
+  assert.equal(controller.host.state, 'deleting-noio');
   controller.run(1000);
   assert.equal(controller.host.state, 'dead');
 });
@@ -230,7 +231,7 @@ test('removal in every state: at once, and without a word afterwards', () => {
   waiting.down = false;
   waiting.told();
   assert.deepEqual(waiting.run(30_000).told(), []);
-  assert.deepEqual(waiting.states.slice(-2), ['deleting', 'dead']);
+  assert.deepEqual(waiting.states.slice(-3), ['deleting', 'deleting-noio', 'dead']);
 });
 
 // ------------------------------------------------------------------ discovery
@@ -547,7 +548,7 @@ test('removed by a listener in the middle of a reset', () => {
   controller.drive();
   controller.drop();
   assert.equal(request.ends, 1);
-  assert.deepEqual(controller.states.slice(2), ['resetting', 'deleting', 'dead']);
+  assert.deepEqual(controller.states.slice(2), ['resetting', 'deleting', 'deleting-noio', 'dead']);
   assert.equal(controller.run(60_000).host.state, 'dead');
 });
 

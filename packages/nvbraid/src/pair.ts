@@ -3,10 +3,12 @@ import { type BlockDevice, memoryDevice, openDevice } from '@nvbraid/blockdev';
 import {
   type AsyncEvent,
   HostController,
+  type HostControllerEvents,
   type HostControllerOptions,
   type HostPlatform,
   type HostQueue,
   HostRequest,
+  type HostSubsystem,
 } from '@nvbraid/host';
 import {
   type CommandQueue,
@@ -75,9 +77,18 @@ export class PairHost implements HostPlatform {
   /** Queues that wait for a connection. */
   readonly connecting: HostQueue[] = [];
 
-  constructor(options: HostControllerOptions, clock: FakeClock) {
+  /** Where it connects to. */
+  readonly port: Port;
+
+  constructor(
+    options: HostControllerOptions,
+    clock: FakeClock,
+    port: Port,
+    make: (options: HostControllerOptions, platform: HostPlatform, events: HostControllerEvents) => HostController,
+  ) {
     this.clock = clock;
-    this.core = new HostController(options, this, {
+    this.port = port;
+    this.core = make(options, this, {
       stateChanged: (state) => this.states.push(state),
       namespacesScanned: () => {},
       anaRead: () => {},
@@ -109,7 +120,10 @@ export class Pair implements QueueEnvironment {
   readonly counters = new IoCounters(new ArrayBuffer(IoCounters.BYTES));
   readonly #options: PairOptions;
   readonly #out = new Outbox();
-  readonly #table: NamespaceTable;
+  /** By port. */
+  readonly #tables = new Map<number, NamespaceTable>();
+  /** What else has deadlines: subsystems of hosts. */
+  readonly driven: { readonly nextDeadlineMs: number; tick(nowMs: number): void }[] = [];
   readonly #starved = new Set<QueuePair>();
   readonly #bound = new Map<CommandQueue, { controller: Controller; qid: number }>();
 
@@ -117,10 +131,9 @@ export class Pair implements QueueEnvironment {
     this.#options = options;
     this.rng = options.seed === undefined ? null : new Rng(options.seed);
     this.pool = new SlabPool(options.poolBytes ?? 16 << 20);
-    this.#table = new NamespaceTable((namespace) => namespace.device as BlockDevice);
     this.target = new Target(this.clock, {
       ioCommands: (_queue, controller) =>
-        new IoCommands(this.#table, this.counters, {
+        new IoCommands(this.#tableOf(controller.port), this.counters, {
           host: { hostnqn: controller.hostnqn, hostid: controller.hostid, cntlid: controller.cntlid },
           failed: (error) => controller.errors.record(error),
           forward: ({ nsid, snapshot }, command, done) =>
@@ -128,7 +141,9 @@ export class Pair implements QueueEnvironment {
         }),
       queueBound: (queue, controller, qid) => void this.#bound.set(queue, { controller, qid }),
       closeQueue: (queue) => this.links.find((link) => link.open && link.target === queue)?.drop(),
-      namespacesChanged: (subsystem) => this.#table.update(subsystem.snapshot(this.port.portId)),
+      namespacesChanged: (subsystem) => {
+        for (const port of subsystem.ports) this.#tableOf(port).update(subsystem.snapshot(port.portId));
+      },
     });
     const nqn = options.nqn ?? 'nqn.2014-08.org.nvmexpress:uuid:1b4e28ba-2fa1-11d2-883f-0016d3cca427';
     this.subsystem = this.target.addSubsystem({ nqn, ...options.subsystem });
@@ -138,12 +153,34 @@ export class Pair implements QueueEnvironment {
     this.addHost(options.host);
   }
 
+  #tableOf({ portId }: Port): NamespaceTable {
+    let table = this.#tables.get(portId);
+    if (table === undefined) {
+      table = new NamespaceTable((namespace) => namespace.device as BlockDevice);
+      this.#tables.set(portId, table);
+    }
+    return table;
+  }
+
+  /** Another way to the subsystem. */
+  addPort(): Port {
+    const trsvcid = String(4420 + this.links.length + this.#tables.size);
+    const port = this.target.addPort({ trtype: 'tcp', adrfam: 'ipv4', traddr: '192.0.2.1', trsvcid });
+    this.target.link(port.portId, this.subsystem.nqn);
+    return port;
+  }
+
   /** The first host's controller. */
   get host(): HostController {
     return this.hosts[0]!.core;
   }
 
-  addHost(options: Partial<HostControllerOptions> = {}): PairHost {
+  /** @param place the port it connects to; a subsystem of the host's that its controller is to join */
+  addHost(
+    options: Partial<HostControllerOptions> = {},
+    place: { readonly port?: Port; readonly subsystem?: HostSubsystem } = {},
+  ): PairHost {
+    const { port = this.port, subsystem } = place;
     const host = new PairHost(
       {
         nqn: this.subsystem.nqn,
@@ -162,6 +199,11 @@ export class Pair implements QueueEnvironment {
         ...options,
       },
       this.clock,
+      port,
+      (given, platform, events) =>
+        subsystem === undefined
+          ? new HostController(given, platform, events)
+          : subsystem.addController(given, platform, events),
     );
     this.hosts.push(host);
     return host;
@@ -263,13 +305,15 @@ export class Pair implements QueueEnvironment {
   #nextDeadlineMs(): number {
     let next = this.target.nextDeadlineMs();
     for (const { core } of this.hosts) next = Math.min(next, core.nextDeadlineMs);
-    return next;
+    for (const one of this.driven) next = Math.min(next, one.nextDeadlineMs);
+    return Math.max(next, this.clock.nowMs());
   }
 
   #tick(): void {
     const now = this.clock.nowMs();
     this.target.tick(now);
     for (const { core } of this.hosts) core.tick(now);
+    for (const one of this.driven) one.tick(now);
   }
 
   #step(): boolean {
@@ -311,18 +355,15 @@ export class Pair implements QueueEnvironment {
         made = true;
         if (queue.state !== 'new') continue;
         if (host.unreachable) queue.closed(new NvbraidError('ECONNREFUSED', 'connection refused by the test'));
-        else this.#makeLink(queue);
+        else this.#makeLink(queue, host.port);
       }
     }
     return made;
   }
 
-  #makeLink(queue: HostQueue): void {
-    const target = new QueuePair(
-      this,
-      (made) => this.target.acceptQueue(made, this.port, { traddr: '192.0.2.1', trsvcid: '4420' }),
-      this.#options.queue,
-    );
+  #makeLink(queue: HostQueue, port: Port): void {
+    const local = { traddr: port.traddr, trsvcid: port.trsvcid };
+    const target = new QueuePair(this, (made) => this.target.acceptQueue(made, port, local), this.#options.queue);
     const link = new PairLink(queue, target, (closed) => this.#linkClosed(closed));
     this.links.push(link);
     this.#options.onLink?.(link);
