@@ -18,12 +18,12 @@ const NQN = 'nqn.2026-01.io.nvbraid:packed';
 
 /** Uses the package as a stranger would, in TypeScript. */
 const USER = `
-import { connect, discover, type NvmeError } from 'nvbraid';
+import { connectController, discover, type NvmeError } from 'nvbraid';
 
 const [port, nqn] = process.argv.slice(2) as [string, string];
 const log = await discover({ traddr: '127.0.0.1', trsvcid: port });
 if (!log.records.some((record) => record.subnqn === nqn)) throw new Error('discovery does not list the subsystem');
-const controller = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn, nrIoQueues: 2, dataDigest: true });
+const controller = await connectController({ traddr: '127.0.0.1', trsvcid: port, nqn, nrIoQueues: 2, dataDigest: true });
 const ns = controller.namespace(1);
 const written = Buffer.alloc(ns.blockSize * 20, 'packed ');
 await ns.write(7, written, { fua: true });
@@ -36,9 +36,9 @@ await controller.disconnect();
 console.log('verified', ns.blockCount * ns.blockSize);
 `;
 const MISUSE = `
-import { connect } from 'nvbraid';
+import { connectController } from 'nvbraid';
 // @ts-expect-error a number is no NQN: fails to fail when the declarations are not found
-await connect({ traddr: '127.0.0.1', nqn: 5 });
+await connectController({ traddr: '127.0.0.1', nqn: 5 });
 `;
 
 describe('the packed packages', { concurrency: false }, () => {

@@ -11,7 +11,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memoryDevice } from '@nvbraid/blockdev';
 import { Fes, PduType, Property, Status } from '@nvbraid/wire';
-import { type ConnectOptions, connect, createTarget, discover, type Target } from 'nvbraid';
+import { type ConnectOptions, connectController, createTarget, discover, type Target } from 'nvbraid';
 import { RawClient } from './support/raw-client.ts';
 import { type Agreed, command, connectCapsule, h2cData, icReq, propertySet, rw, termReq } from './support/raw-pdu.ts';
 
@@ -176,7 +176,7 @@ const STORIES: readonly Story[] = [
 
 /** Everything that our host and our target say to each other in normal times. */
 async function session(port: number, options: Omit<ConnectOptions, 'traddr' | 'nqn'>): Promise<void> {
-  const controller = await connect({ ...options, traddr: '127.0.0.1', trsvcid: port, nqn: NQN });
+  const controller = await connectController({ ...options, traddr: '127.0.0.1', trsvcid: port, nqn: NQN });
   const ns = controller.namespace(1);
   const small = Buffer.alloc(BLOCK, 1);
   const large = Buffer.alloc(256 * BLOCK, 2);

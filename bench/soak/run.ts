@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Rng } from '@nvbraid/base';
-import { connect, HistoryChecker, type HostNamespace } from 'nvbraid';
+import { connectController, HistoryChecker, type HostNamespace } from 'nvbraid';
 import { type Judgement, judge, type Sample } from './memory.ts';
 import { BLOCK_SIZE, NQN } from './names.ts';
 import { cycle, ENABLE, Peer } from './peer.ts';
@@ -122,7 +122,7 @@ async function load(
   running: () => boolean,
 ): Promise<void> {
   while (running()) {
-    const controller = await connect({
+    const controller = await connectController({
       ...{ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, hostnqn: `nqn.2026-01.io.github.nvbraid:soak-host-${host}` },
       ...{ nrIoQueues: rng.between(1, 3), queueSize: 32, maxRetries: 0, ctrlLossTmo: 0 },
       ...{ hdrDigest: rng.chance(0.5), dataDigest: rng.chance(0.5), disableSqflow: rng.chance(0.5) },

@@ -1,6 +1,13 @@
 import type { Rng } from '@nvbraid/base';
 import type { NamespaceConfig, TargetOptions } from 'nvbraid';
-import { connect, createTarget, type HistoryChecker, type HostNamespace, type Target, type TargetPort } from 'nvbraid';
+import {
+  connectController,
+  createTarget,
+  type HistoryChecker,
+  type HostNamespace,
+  type Target,
+  type TargetPort,
+} from 'nvbraid';
 
 export const NQN = 'nqn.2026-01.org.nvbraid:e2e';
 
@@ -18,8 +25,11 @@ export async function serve(config: NamespaceConfig, options: TargetOptions = {}
   return { target, port };
 }
 
-export function attach(port: { address: string; port: number }, options: object = {}): ReturnType<typeof connect> {
-  return connect({ traddr: port.address, trsvcid: port.port, nqn: NQN, ...options });
+export function attach(
+  port: { address: string; port: number },
+  options: object = {},
+): ReturnType<typeof connectController> {
+  return connectController({ traddr: port.address, trsvcid: port.port, nqn: NQN, ...options });
 }
 
 export interface WorkloadOptions {

@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { connect } from 'nvbraid';
+import { connectController } from 'nvbraid';
 import { TwoPorts } from './failover.ts';
 import { freePort, Guest } from './guest.ts';
 import { unsupported } from './image.ts';
@@ -115,7 +115,7 @@ describe('a Linux kernel as target of our host', { skip }, () => {
 
 /** Overlapping-free random writes of many sizes on both namespaces, all under way at once, then read back. */
 async function verify(port: number, digests: boolean, nrIoQueues: number): Promise<void> {
-  const controller = await connect({
+  const controller = await connectController({
     ...{ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, nrIoQueues },
     ...{ hdrDigest: digests, dataDigest: digests, keepAliveTmo: 30, ioTimeoutMs: 120_000, adminTimeoutMs: 120_000 },
   });

@@ -1,5 +1,5 @@
 import { Subtype } from '@nvbraid/wire';
-import { type ConnectOptions, discover, NvbraidError } from 'nvbraid';
+import { type ControllerOptions, discover, NvbraidError } from 'nvbraid';
 import { advised } from './advice.ts';
 import type { AssociationValues } from './options.ts';
 
@@ -20,8 +20,8 @@ type Given = Partial<AssociationValues> & {
 };
 
 /** Our options as the library spells them; what was not given is left to the library. */
-export function connectOptions(given: Given): Omit<ConnectOptions, 'traddr' | 'nqn'> {
-  const entries: [keyof ConnectOptions, unknown][] = [
+export function connectOptions(given: Given): Omit<ControllerOptions, 'traddr' | 'nqn'> {
+  const entries: [keyof ControllerOptions, unknown][] = [
     ['hostnqn', given.hostnqn],
     ['hostid', given.hostid],
     ['hostTraddr', given['host-traddr']],

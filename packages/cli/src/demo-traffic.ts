@@ -1,4 +1,4 @@
-import { connect, type HostController, type HostNamespace, type NvbraidError } from 'nvbraid';
+import { connectController, type HostController, type HostNamespace, type NvbraidError } from 'nvbraid';
 import type { Address } from './association.ts';
 import { Progress } from './bench/result.ts';
 import { makeVerifier, type Verifier } from './bench/verifier.ts';
@@ -39,7 +39,7 @@ export class DemoTraffic {
   }
 
   static async connect(address: Address, options: DemoOptions): Promise<DemoTraffic> {
-    return new DemoTraffic(await connect({ ...address, ctrlLossTmo: 0 }), options);
+    return new DemoTraffic(await connectController({ ...address, ctrlLossTmo: 0 }), options);
   }
 
   get hostnqn(): string {

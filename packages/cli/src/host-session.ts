@@ -1,7 +1,7 @@
 import type { ReservationStatus } from '@nvbraid/wire';
 import {
   type BlockRange,
-  connect,
+  connectController,
   type DatasetAttributes,
   type HostController,
   type ResvAcquire,
@@ -29,7 +29,7 @@ export class HostSession implements Session {
 
   /** A lost controller is not waited for: the command fails instead. */
   static async open(address: Address, given: Given, signal: AbortSignal | undefined): Promise<HostSession> {
-    const work = connect({
+    const work = connectController({
       ...connectOptions(given),
       ...address,
       ctrlLossTmo: 0,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { after, describe, test } from 'node:test';
-import { connect, type HostController } from 'nvbraid';
+import { connectController, type HostController } from 'nvbraid';
 import { type Cli, Sandbox } from './support/process.ts';
 
 const KEPT = 'nqn.2026-01.io.nvbraid:kept';
@@ -87,7 +87,7 @@ describe('serve --config', () => {
       },
     ];
     const serve = await started(variants[0]!);
-    const host = await connect({
+    const host = await connectController({
       traddr: '127.0.0.1',
       trsvcid: await portOf(sandbox, KEPT),
       nqn: KEPT,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { connect } from 'nvbraid';
+import { connectController } from 'nvbraid';
 import { nvbraid } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 
@@ -49,7 +49,7 @@ describe('nvbraid serve', { concurrency: false }, () => {
 
   test('list -v tells what each host has and has done', async () => {
     const hostnqn = 'nqn.2026-01.org.nvbraid:listed';
-    const host = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, hostnqn });
+    const host = await connectController({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, hostnqn });
     await host.namespace(1).read(0, Buffer.alloc(512));
     assert.match(
       await ok('list', '-v'),

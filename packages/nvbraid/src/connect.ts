@@ -1,147 +1,96 @@
 import { NvbraidError } from '@nvbraid/base';
-import { IO_QUEUES_MAX, PDA_MAX, QUEUE_SIZE_MAX, QUEUE_SIZE_MIN, R2T_MAX } from '@nvbraid/host';
-import { installNativeCrc32c, transport } from '@nvbraid/transport';
-import { DISCOVERY_NQN, NVME_TCP_PORT } from '@nvbraid/wire';
+import { type ControllerOptions, controllerParts } from './connect-options.ts';
 import { HostController } from './host-controller.ts';
-import { hostIdentity, isUuid } from './host-identity.ts';
-import { MAX_RETRIES } from './host-limits.ts';
-import { HostRuntime } from './host-runtime.ts';
+import type { HostHead } from './host-head.ts';
+import { HostSubsystem, type SubsystemOptions } from './host-subsystem.ts';
 
-/** Options of `connect`; the names are those of nvme-cli. */
-export interface ConnectOptions {
-  /** Default `tcp`. */
-  readonly transport?: string;
-  /** Address of the target. */
-  readonly traddr: string;
-  /** Port of the target, default 4420. */
-  readonly trsvcid?: number | string;
-  /** Subsystem NQN. */
+export type { ControllerOptions } from './connect-options.ts';
+
+/** One of several ways to a subsystem: what differs from the other options. */
+export type PathOptions = Partial<Omit<ControllerOptions, 'nqn' | 'signal'>> & { readonly traddr: string };
+
+/** Options of `connectSubsystem` and `connect`. */
+export interface ConnectOptions extends Partial<ControllerOptions>, SubsystemOptions {
   readonly nqn: string;
-  /** Default: as set up for nvme-cli on this machine, else made up for this process. */
-  readonly hostnqn?: string;
-  /** UUID. */
-  readonly hostid?: string;
-  /** Default 1; 0 connects the admin queue alone. The controller may grant fewer. */
-  readonly nrIoQueues?: number;
-  /** Entries of an I/O queue, default 128. */
-  readonly queueSize?: number;
-  /** Seconds, default 5; 0 for none. */
-  readonly keepAliveTmo?: number;
-  readonly hdrDigest?: boolean;
-  readonly dataDigest?: boolean;
-  readonly disableSqflow?: boolean;
-  /** Source address and device. */
-  readonly hostTraddr?: string;
-  readonly hostIface?: string;
-  readonly tos?: number;
-  /** Default 30 s. */
-  readonly ioTimeoutMs?: number;
-  /** Default 60 s. */
-  readonly adminTimeoutMs?: number;
-  /** Seconds between attempts to connect again, default 10. */
-  readonly reconnectDelay?: number;
-  /** Seconds after which a lost controller is given up, default 600; 0 at once, -1 never. */
-  readonly ctrlLossTmo?: number;
-  /**
-   * How often a command is sent again that failed for a passing reason: a lost connection, a damaged transfer. Default 5,
-   * as Linux has it. A write may then be executed twice, the second time after later ones; 0 leaves it to the caller.
-   */
-  readonly maxRetries?: number;
-  /** R2Ts of one command that the controller may have outstanding, default 4. */
-  readonly maxR2t?: number;
-  /** Alignment of data wanted from the controller: dwords minus one, default 0. */
-  readonly hpda?: number;
-  /** Gives up connecting; afterwards without effect. */
-  readonly signal?: AbortSignal;
+  /** The ways to the subsystem. Or one, by `traddr`. */
+  readonly paths?: readonly PathOptions[];
 }
 
 /**
- * Connects to a controller of a subsystem. Fulfilled when it is live and its namespaces are known.
+ * Connects to a controller of a subsystem, without multipath. Fulfilled when it is live and its namespaces are known.
  * @throws NvbraidError ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EPROTO, EINVAL, EABORTED; NvmeError when Connect is refused
  */
-export async function connect(options: ConnectOptions): Promise<HostController> {
+export async function connectController(options: ControllerOptions): Promise<HostController> {
   const { signal } = options;
-  check(options);
-  if (signal?.aborted) throw aborted(options, signal);
-  const { hostnqn, hostid } = hostIdentity(options);
-  if (options.dataDigest) installNativeCrc32c();
-  const discovery = options.nqn === DISCOVERY_NQN;
-  const lossTmo = options.ctrlLossTmo ?? 600;
-  const runtime = new HostRuntime(transport(options.transport ?? 'tcp'), {
-    address: options.traddr,
-    port: portNumber(options.trsvcid ?? NVME_TCP_PORT),
-    ...(options.hostTraddr === undefined ? {} : { hostTraddr: options.hostTraddr }),
-    ...(options.hostIface === undefined ? {} : { hostIface: options.hostIface }),
-    ...(options.tos === undefined ? {} : { tos: options.tos }),
-  });
-  const controller = new HostController(
-    {
-      nqn: options.nqn,
-      hostnqn,
-      hostid,
-      nrIoQueues: discovery ? 0 : (options.nrIoQueues ?? 1),
-      queueSize: options.queueSize ?? 128,
-      keepAliveMs: Math.round((options.keepAliveTmo ?? (discovery ? 0 : 5)) * 1000),
-      hdrDigest: options.hdrDigest ?? false,
-      dataDigest: options.dataDigest ?? false,
-      disableSqflow: options.disableSqflow ?? false,
-      ioTimeoutMs: options.ioTimeoutMs ?? 30_000,
-      adminTimeoutMs: options.adminTimeoutMs ?? 60_000,
-      reconnectDelayMs: (options.reconnectDelay ?? 10) * 1000,
-      ctrlLossTmoMs: lossTmo < 0 ? Number.POSITIVE_INFINITY : lossTmo * 1000,
-      ...(options.maxR2t === undefined ? {} : { maxR2t: options.maxR2t }),
-      ...(options.hpda === undefined ? {} : { hpda: options.hpda }),
-    },
-    runtime,
-    options.maxRetries ?? MAX_RETRIES,
-  );
+  const parts = controllerParts(options);
+  if (signal?.aborted) throw aborted(options.nqn, signal);
+  const controller = new HostController(parts.options, parts.runtime, parts.maxRetries);
+  controller.place = parts.place;
   const onAbort = (): void => void controller.disconnect();
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     await controller.start();
   } catch (error) {
-    throw signal?.aborted ? aborted(options, signal) : error;
+    throw signal?.aborted ? aborted(options.nqn, signal) : error;
   } finally {
     signal?.removeEventListener('abort', onAbort);
   }
   return controller;
 }
 
-function check(options: ConnectOptions): void {
-  const length = new TextEncoder().encode(options.nqn).length;
-  if (length === 0 || length > 223) throw new NvbraidError('EINVAL', `nqn has 1 to 223 bytes: ${length}`);
-  if (options.hostid !== undefined && (!isUuid(options.hostid) || /^[0-]*$/.test(options.hostid))) {
-    throw new NvbraidError('EINVAL', `hostid is not a UUID: ${options.hostid}`);
+/**
+ * Connects to a subsystem by all paths that are named. Fulfilled when at least one of them is live; what becomes of the
+ * others is told by `log` events, and they are tried no further.
+ * @throws NvbraidError, NvmeError as `connectController`, of the first path, when none could be connected
+ */
+export async function connectSubsystem(options: ConnectOptions): Promise<HostSubsystem> {
+  const { paths, iopolicy, safeFailover, delayedRemovalSecs, signal, ...common } = options;
+  const ways = paths ?? (options.traddr === undefined ? [] : [{ traddr: options.traddr }]);
+  if (ways.length === 0) throw new NvbraidError('EINVAL', 'no path is named: give traddr, or paths');
+  if (signal?.aborted) throw aborted(options.nqn, signal);
+  const subsystem = new HostSubsystem(options.nqn, {
+    ...(iopolicy === undefined ? {} : { iopolicy }),
+    ...(safeFailover === undefined ? {} : { safeFailover }),
+    ...(delayedRemovalSecs === undefined ? {} : { delayedRemovalSecs }),
+  });
+  const onAbort = (): void => void subsystem.disconnect();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    const results = await Promise.allSettled(ways.map((way) => subsystem.addPath({ ...common, ...way })));
+    if (signal?.aborted) throw aborted(options.nqn, signal);
+    const failed = results.filter((result) => result.status === 'rejected');
+    if (failed.length === results.length) {
+      await subsystem.disconnect();
+      throw failed[0]!.reason;
+    }
+    for (const { reason } of failed) subsystem.emit('log', `a path was not connected: ${(reason as Error).message}`);
+    return subsystem;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
   }
-  inRange('nrIoQueues', options.nrIoQueues, 0, IO_QUEUES_MAX);
-  inRange('queueSize', options.queueSize, QUEUE_SIZE_MIN, QUEUE_SIZE_MAX);
-  inRange('maxR2t', options.maxR2t, 1, R2T_MAX);
-  inRange('maxRetries', options.maxRetries, 0, 1000);
-  inRange('hpda', options.hpda, 0, PDA_MAX);
-  inRange('tos', options.tos, 0, 255);
-  atLeast('keepAliveTmo', options.keepAliveTmo, 0);
-  atLeast('ioTimeoutMs', options.ioTimeoutMs, 1);
-  atLeast('adminTimeoutMs', options.adminTimeoutMs, 1);
-  atLeast('reconnectDelay', options.reconnectDelay, 0);
-  atLeast('ctrlLossTmo', options.ctrlLossTmo, -1);
 }
 
-function inRange(name: string, value: number | undefined, from: number, to: number): void {
-  if (value === undefined || (Number.isInteger(value) && value >= from && value <= to)) return;
-  throw new NvbraidError('EINVAL', `${name} is a whole number from ${from} to ${to}: ${value}`);
+/**
+ * Connects to a subsystem and answers one of its namespaces, over all paths that are named: what most programs need.
+ * `head.disconnect()` ends it.
+ * @param options.nsid default: the lowest that there is
+ * @throws as `connectSubsystem`; ENOENT when there is no such namespace
+ */
+export async function connect(options: ConnectOptions & { readonly nsid?: number }): Promise<HostHead> {
+  const { nsid, ...rest } = options;
+  const subsystem = await connectSubsystem(rest);
+  try {
+    const lowest = Math.min(...subsystem.heads.keys());
+    if (nsid === undefined && lowest === Number.POSITIVE_INFINITY) {
+      throw new NvbraidError('ENOENT', `${options.nqn} has no namespace`);
+    }
+    return subsystem.head(nsid ?? lowest);
+  } catch (error) {
+    await subsystem.disconnect();
+    throw error;
+  }
 }
 
-function atLeast(name: string, value: number | undefined, least: number): void {
-  if (value === undefined || value >= least) return;
-  throw new NvbraidError('EINVAL', `${name} is at least ${least}: ${value}`);
-}
-
-function portNumber(trsvcid: number | string): number {
-  const port = Number(trsvcid);
-  if (trsvcid !== '' && Number.isInteger(port) && port >= 0 && port <= 65535) return port;
-  throw new NvbraidError('EINVAL', `trsvcid is a port number: ${trsvcid}`);
-}
-
-function aborted(options: ConnectOptions, signal: AbortSignal): NvbraidError {
-  return new NvbraidError('EABORTED', `connecting to ${options.nqn} was aborted`, { cause: signal.reason });
+function aborted(nqn: string, signal: AbortSignal): NvbraidError {
+  return new NvbraidError('EABORTED', `connecting to ${nqn} was aborted`, { cause: signal.reason });
 }

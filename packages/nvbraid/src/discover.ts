@@ -9,11 +9,11 @@ import {
   Lid,
   parseDiscoveryLog,
 } from '@nvbraid/wire';
-import { type ConnectOptions, connect } from './connect.ts';
+import { type ControllerOptions, connectController } from './connect.ts';
 import type { HostController } from './host-controller.ts';
 import { DISCOVERY_ATTEMPTS, DISCOVERY_RECORDS_MAX } from './host-limits.ts';
 
-export interface DiscoverOptions extends Omit<ConnectOptions, 'nqn' | 'nrIoQueues' | 'queueSize'> {
+export interface DiscoverOptions extends Omit<ControllerOptions, 'nqn' | 'nrIoQueues' | 'queueSize'> {
   /** Default: the well-known discovery subsystem. */
   readonly nqn?: string;
 }
@@ -32,7 +32,7 @@ export interface DiscoveryResult {
  * @throws NvbraidError and NvmeError, as `connect`
  */
 export async function discover(options: DiscoverOptions): Promise<DiscoveryResult> {
-  const controller = await connect({
+  const controller = await connectController({
     ...options,
     trsvcid: options.trsvcid ?? DISCOVERY_TCP_PORT,
     nqn: options.nqn ?? DISCOVERY_NQN,

@@ -5,6 +5,7 @@ import {
   HostController as ControllerCore,
   type ControllerInstance,
   crossControllerResetRequest,
+  type HostControllerEvents,
   type HostControllerOptions,
   type HostControllerState,
   HostRequest,
@@ -30,11 +31,13 @@ import {
   statusName,
   statusParts,
 } from '@nvbraid/wire';
+import type { ControllerPlace } from './connect-options.ts';
 import { HostIo } from './host-io.ts';
 import type { LatencySummary } from './host-latency.ts';
 import { LOG_PAGE_CHUNK_BYTES } from './host-limits.ts';
 import { HostNamespace, type IoOptions } from './host-namespace.ts';
 import type { HostRuntime } from './host-runtime.ts';
+import { ControllerSink } from './io-sink.ts';
 import { ZonedNamespace } from './zoned-namespace.ts';
 
 /** All that a Cross-Controller Reset log can be. */
@@ -108,81 +111,91 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
   /** By nsid; kept up to date. One that is removed or replaced is `gone`, and there is a new object for the new one. */
   readonly namespaces = new Map<number, HostNamespace>();
   readonly io: HostIo;
-  readonly #core: ControllerCore;
+  readonly core: ControllerCore;
+  /** Where it is; null until `connect` has said it. */
+  place: ControllerPlace | null = null;
+  readonly #sink: ControllerSink;
   readonly #runtime: HostRuntime;
   readonly #closed = Promise.withResolvers<void>();
   #started: ((error: NvbraidError | null) => void) | null = null;
   #removing = false;
 
-  constructor(options: HostControllerOptions, runtime: HostRuntime, maxRetries: number) {
+  /** @param make makes the core; default: one that belongs to nobody else */
+  constructor(
+    options: HostControllerOptions,
+    runtime: HostRuntime,
+    maxRetries: number,
+    make: (events: HostControllerEvents) => ControllerCore = (events) => new ControllerCore(options, runtime, events),
+  ) {
     super();
     this.#runtime = runtime;
-    this.#core = new ControllerCore(options, runtime, {
+    this.core = make({
       stateChanged: (state, error) => this.#stateChanged(state, error),
       namespacesScanned: (changed) => this.#scanned(changed),
       anaRead: (log) => this.#anaRead(log),
       asyncEvent: (event) => process.nextTick(() => this.emit('aen', event)),
     });
-    this.io = new HostIo(this.#core, maxRetries);
-    runtime.drive(this.#core);
+    this.#sink = new ControllerSink(this.core);
+    this.io = new HostIo(this.#sink, maxRetries);
+    runtime.drive(this.core);
   }
 
   get subsysnqn(): string {
-    return this.#core.options.nqn;
+    return this.core.options.nqn;
   }
 
   get hostnqn(): string {
-    return this.#core.options.hostnqn;
+    return this.core.options.hostnqn;
   }
 
   get hostid(): string {
-    return this.#core.options.hostid;
+    return this.core.options.hostid;
   }
 
   get cntlid(): number {
-    return this.#core.cntlid;
+    return this.core.cntlid;
   }
 
   get state(): HostControllerState {
-    return this.#core.state;
+    return this.core.state;
   }
 
   /** Why it is not live. */
   get error(): NvbraidError | null {
-    return this.#core.error;
+    return this.core.error;
   }
 
   /** NVMe version as in VS: 1.3.0 is 00010300h. */
   get version(): number {
-    return this.#core.vs;
+    return this.core.vs;
   }
 
   get identify(): IdentifyController {
-    return this.#core.identify!;
+    return this.core.identify!;
   }
 
   /** The 4096 bytes of Identify Controller. */
   get identifyBytes(): Uint8Array {
-    return this.#core.identifyRaw;
+    return this.core.identifyRaw;
   }
 
   /** The Asymmetric Namespace Access log; null when the controller does not report ANA states. */
   get anaLog(): AnaLog | null {
-    return this.#core.anaLog;
+    return this.core.anaLog;
   }
 
   /** I/O queues that the controller granted. */
   get nrIoQueues(): number {
-    return this.#core.ioQueues.length;
+    return this.core.ioQueues.length;
   }
 
   get queueSize(): number {
-    return this.#core.ioQueues[0]?.queueSize ?? 0;
+    return this.core.ioQueues[0]?.queueSize ?? 0;
   }
 
   /** Bytes of one command at most; longer calls are split. */
   get maxTransferBytes(): number {
-    return this.#core.maxTransferBytes;
+    return this.core.maxTransferBytes;
   }
 
   /** @throws NvbraidError ENOENT */
@@ -196,8 +209,8 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
     return {
       ...this.io.counters,
       inFlight: this.io.inFlight,
-      resets: this.#core.resets,
-      reconnects: this.#core.reconnects,
+      resets: this.core.resets,
+      reconnects: this.core.reconnects,
       latency: this.io.latency.summary(),
     };
   }
@@ -300,10 +313,24 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
     return new ZonedNamespace(this.io, namespace, identify, zasl);
   }
 
-  /** Ends what is under way, tells the controller that the host goes, and closes. Can be called again. */
-  async disconnect(): Promise<void> {
+  /** Its deadlines have changed. */
+  arm(): void {
+    this.#runtime.arm();
+  }
+
+  /** Ends the association and connects again. */
+  reset(): void {
+    this.core.reset();
+    this.#runtime.arm();
+  }
+
+  /**
+   * Ends what is under way, tells the controller that the host goes, and closes. Can be called again.
+   * @param drainMs how long commands under way may take to end by themselves
+   */
+  async disconnect(drainMs = 0): Promise<void> {
     this.#removing = true;
-    this.#core.remove();
+    this.core.remove(drainMs);
     this.#runtime.arm();
     await this.#closed.promise;
   }
@@ -312,7 +339,7 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#started = (error) => (error === null ? resolve() : reject(error));
-      this.#core.start();
+      this.core.start();
       this.#runtime.arm();
     });
   }
@@ -326,7 +353,7 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(abortedError(what, signal));
       const onAbort = (): void => {
-        if (request.state !== RequestState.Idle) this.#core.abort(request);
+        if (request.state !== RequestState.Idle) this.core.abort(request);
       };
       request.done = () => {
         signal?.removeEventListener('abort', onAbort);
@@ -335,12 +362,12 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
         else resolve();
       };
       signal?.addEventListener('abort', onAbort, { once: true });
-      this.#core.submitAdmin(request);
+      this.core.submitAdmin(request);
     });
   }
 
   #noAnswer(what: string, status: number): NvbraidError {
-    return new NvmeError(what, status, false, this.#core.error ?? undefined);
+    return new NvmeError(what, status, false, this.core.error ?? undefined);
   }
 
   #stateChanged(state: HostControllerState, error: NvbraidError | null): void {
@@ -349,9 +376,9 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
     if (this.#started === null) process.nextTick(() => this.emit('state', state, told));
     if (state === 'live') {
       this.#startEnded(null);
-      this.io.resume();
+      this.#sink.resume();
     } else if (state === 'dead') {
-      this.io.stop();
+      this.#sink.stop();
       this.#startEnded(error);
       void this.#runtime.idle().then(() => this.#allClosed(error));
     }
@@ -371,7 +398,7 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
 
   #scanned(changed: readonly number[]): void {
     for (const nsid of changed) {
-      const info = this.#core.namespaces.get(nsid);
+      const info = this.core.namespaces.get(nsid);
       const known = this.namespaces.get(nsid);
       if (info === undefined) this.namespaces.delete(nsid);
       else if (known !== undefined && sameDisk(known.info, info)) known.update(info);

@@ -1,9 +1,10 @@
 import { type Memory, NvbraidError } from '@nvbraid/base';
-import { type HostController, type HostRequest, isTransient, NO_MEMORY, RequestState } from '@nvbraid/host';
+import { isTransient, NO_MEMORY } from '@nvbraid/host';
 import { DNR, Sqe, Status } from '@nvbraid/wire';
 import { LatencyHistogram } from './host-latency.ts';
 import { BLOCKS_MAX, POOLED_OPERATIONS } from './host-limits.ts';
 import { IoCommand, type IoNamespace, Operation, type OperationKind } from './host-operation.ts';
+import type { IoSink } from './io-sink.ts';
 import { systemClock } from './system-clock.ts';
 
 /** What a host controller has done since it was connected. */
@@ -23,8 +24,8 @@ export interface IoCounters {
 export type Prepare = (command: IoCommand, nsid: number, slba: number, blocks: number) => void;
 
 /**
- * The I/O commands of one controller: splits operations into commands, sends again what failed for a passing reason,
- * holds commands back while the controller is being connected again, and settles the promises.
+ * The I/O commands of one controller, or of a head: splits operations into commands, sends again what failed for a passing
+ * reason, and settles the promises.
  */
 export class HostIo {
   readonly counters: IoCounters = {
@@ -38,15 +39,13 @@ export class HostIo {
   };
   readonly latency = new LatencyHistogram();
   readonly maxRetries: number;
-  readonly #core: HostController;
+  readonly #sink: IoSink;
   readonly #operations: Operation[] = [];
   readonly #commands: IoCommand[] = [];
-  /** Commands that wait for the controller to be live again, in their order. */
-  readonly #parked = new Set<IoCommand>();
   #inFlight = 0;
 
-  constructor(core: HostController, maxRetries: number) {
-    this.#core = core;
+  constructor(sink: IoSink, maxRetries: number) {
+    this.#sink = sink;
     this.maxRetries = maxRetries;
   }
 
@@ -57,7 +56,7 @@ export class HostIo {
 
   /** Blocks that one command can move. */
   maxBlocks(blockSize: number): number {
-    return Math.max(1, Math.min(BLOCKS_MAX, Math.floor(this.#core.maxTransferBytes / blockSize)));
+    return Math.max(1, Math.min(BLOCKS_MAX, Math.floor(this.#sink.maxTransferBytes / blockSize)));
   }
 
   /** Moves data: as many commands as the controller's transfer limit makes of it. */
@@ -206,23 +205,9 @@ export class HostIo {
     return answer;
   }
 
-  /** The controller is live: what was held back goes out. */
-  resume(): void {
-    const commands = [...this.#parked];
-    this.#parked.clear();
-    for (const command of commands) this.#submit(command);
-  }
-
-  /** The controller will not come back: what was held back ends. */
-  stop(): void {
-    const commands = [...this.#parked];
-    this.#parked.clear();
-    for (const command of commands) this.#endedAll(command, Status.HostPathingError);
-  }
-
-  /** `namespace.gone` has been set: its commands that a queue has end now. Those held back end when they would go out. */
+  /** `namespace.gone` has been set: its commands end now. */
   abandon(namespace: IoNamespace): void {
-    this.#core.abortIo((request: HostRequest) => (request as IoCommand).operation?.namespace === namespace);
+    this.#sink.abortAll((command) => command.operation?.namespace === namespace);
   }
 
   // ---------------------------------------------------------------- operations
@@ -288,7 +273,7 @@ export class HostIo {
       resolve();
     } else {
       this.counters.errors++;
-      reject(operation.error(this.#core.state === 'live' ? null : this.#core.error));
+      reject(operation.error(this.#sink.trouble));
     }
     if (operation.signal !== null) {
       operation.signal.removeEventListener('abort', operation.onAbort!);
@@ -312,9 +297,7 @@ export class HostIo {
     this.#settle(operation);
     // Each `done` may end the operation and empty the list: go through a copy.
     for (const command of operation.commands.slice()) {
-      if (command.operation !== operation) continue;
-      if (this.#parked.delete(command)) this.#endedAll(command, Status.CommandAbortedByHost);
-      else if (command.state !== RequestState.Idle) this.#core.abort(command);
+      if (command.operation === operation) this.#sink.abort(command);
     }
   }
 
@@ -324,7 +307,7 @@ export class HostIo {
     let command = this.#commands.pop();
     if (command === undefined) {
       command = new IoCommand();
-      command.done = this.#done;
+      this.#sink.adopt(command, this.#done);
     }
     command.operation = operation;
     command.slba = slba;
@@ -337,20 +320,17 @@ export class HostIo {
   }
 
   #submit(command: IoCommand): void {
-    const state = this.#core.state;
     const { kind, namespace } = command.operation!;
     if (namespace.gone !== null) return this.#endedAll(command, Status.InvalidNamespaceOrFormat | DNR);
-    if (state === 'connecting' || state === 'resetting') return void this.#parked.add(command);
     if (kind === 'Read') this.counters.readCommands++;
     else if (kind === 'Write') this.counters.writeCommands++;
     else this.counters.otherCommands++;
     const { partner } = command;
-    if (partner === null) this.#core.submitIo(command);
-    else if (!this.#core.submitFused(command, partner)) this.#endedAll(command, Status.InvalidQueueSize | DNR);
+    if (partner === null) this.#sink.submit(command);
+    else if (!this.#sink.submitFused(command, partner)) this.#endedAll(command, Status.InvalidQueueSize | DNR);
   }
 
-  readonly #done = (request: unknown): void => {
-    const command = request as IoCommand;
+  readonly #done = (command: IoCommand): void => {
     const { status } = command;
     if (command.partner !== null) return this.#halfDone(command, command.partner);
     if (status !== 0 && this.#mayRetry(command)) {
@@ -388,9 +368,7 @@ export class HostIo {
   #mayRetry(command: IoCommand): boolean {
     const { status } = command;
     if (command.operation!.settled || command.operation!.once || command.retries >= this.maxRetries) return false;
-    if ((status & DNR) !== 0 || !isTransient(status)) return false;
-    const state = this.#core.state;
-    return state === 'live' || state === 'connecting' || state === 'resetting';
+    return (status & DNR) === 0 && isTransient(status) && this.#sink.retries;
   }
 
   /** A command ends that no queue has, and with it the other half of a fused operation. */

@@ -17,3 +17,5 @@ export const DISCOVERY_ATTEMPTS = 10;
 export const ZONE_REPORT_ZONES = 1023;
 /** Bytes of a log page read by one command. */
 export const LOG_PAGE_CHUNK_BYTES = 4096;
+/** What is under way when a user disconnects may take this long to end by itself. */
+export const DISCONNECT_DRAIN_MS = 5_000;

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { Memory, NvbraidError } from '@nvbraid/base';
 import { type NamespaceInfo, NvmeError } from '@nvbraid/host';
 import {
@@ -50,17 +51,29 @@ export interface DatasetAttributes {
   readonly read?: boolean;
 }
 
+export interface HostNamespaceEventMap {
+  /** Size, write protection or another property is another one now. */
+  changed: [];
+  gone: [error: NvbraidError];
+  /** Of heads: a path has come, gone, or stands differently. */
+  'path-state': [path: string, state: string];
+  'ana-change': [path: string, before: string, after: string];
+  /** A command goes by another path because of what happened on this one; `status` as in `NvmeError`. */
+  failover: [path: string, status: number];
+}
+
 /**
  * A namespace of a host controller. The methods throw nothing: their promises are rejected with `NvmeError` when the
  * controller answers with an error status, with `NvbraidError` otherwise. Calls under way together are not ordered.
  */
-export class HostNamespace implements IoNamespace {
+export class HostNamespace extends EventEmitter<HostNamespaceEventMap> implements IoNamespace {
   readonly #io: HostIo;
   readonly #reservations: HostReservations;
   #info: NamespaceInfo;
   #gone: NvbraidError | null = null;
 
   constructor(io: HostIo, info: NamespaceInfo) {
+    super();
     this.#io = io;
     this.#reservations = new HostReservations(io, this);
     this.#info = info;
@@ -113,12 +126,14 @@ export class HostNamespace implements IoNamespace {
   /** Called by the controller when the namespace has another shape. */
   update(info: NamespaceInfo): void {
     this.#info = info;
+    process.nextTick(() => this.emit('changed'));
   }
 
   /** Called by the controller when its namespace is there no more. */
   abandon(error: NvbraidError): void {
     this.#gone = error;
     this.#io.abandon(this);
+    process.nextTick(() => this.emit('gone', error));
   }
 
   /** Fills `buffer`, whose length is a multiple of `blockSize`, with the blocks from `slba` on. */
@@ -129,6 +144,31 @@ export class HostNamespace implements IoNamespace {
   /** Writes `buffer`, whose length is a multiple of `blockSize`, from block `slba` on. */
   write(slba: number, buffer: Uint8Array, options?: WriteOptions): Promise<void> {
     return this.#transfer('Write', options?.fua ? prepareWriteFua : prepareWrite, slba, buffer, options?.signal);
+  }
+
+  /** As `read`, into a part of memory that stays where it is: nothing is copied. */
+  readMemory(slba: number, memory: Memory, offset: number, length: number): Promise<void> {
+    return this.#move('Read', prepareRead, slba, memory, offset, length);
+  }
+
+  /** As `write`, from a part of memory that stays as it is until the promise is settled. */
+  writeMemory(slba: number, memory: Memory, offset: number, length: number, fua = false): Promise<void> {
+    return this.#move('Write', fua ? prepareWriteFua : prepareWrite, slba, memory, offset, length);
+  }
+
+  #move(
+    kind: 'Read' | 'Write',
+    prepare: typeof prepareRead,
+    slba: number,
+    memory: Memory,
+    offset: number,
+    length: number,
+  ): Promise<void> {
+    const { blockSize } = this.#info;
+    const wrong = this.#wrong(slba, length / blockSize, undefined);
+    if (wrong !== null) return Promise.reject(wrong);
+    if (length === 0) return Promise.resolve();
+    return this.#io.transfer(kind, this, blockSize, slba, memory, offset, length, prepare, undefined);
   }
 
   /** What has been written before is on stable storage when the promise is fulfilled. */

@@ -75,3 +75,7 @@ export const MAX_SLEEP_MS = 10;
  * CQT.
  */
 export const LEASE_SLACK_MS = 50;
+/** NBD connections of one server at a time. */
+export const NBD_CONNECTIONS_MAX = 1024;
+/** An NBD client chooses its export within this time, and gets its last replies within it when the server closes, in ms. */
+export const NBD_HANDSHAKE_MS = 10_000;

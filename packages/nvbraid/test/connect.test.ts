@@ -9,7 +9,7 @@ import { type BlockDevice, type Io, memoryDevice } from '@nvbraid/blockdev';
 import { HostQueue, NvmeError } from '@nvbraid/host';
 import { transports } from '@nvbraid/transport';
 import { AdminOpcode, AnaState, Cns, IdentifyController, Lid, SmartLog, Status } from '@nvbraid/wire';
-import { type ConnectOptions, connect } from '../src/connect.ts';
+import { type ControllerOptions, connectController } from '../src/connect.ts';
 import { pairDevice } from '../src/pair.ts';
 import { createTarget, type Target, type TargetPort } from '../src/target.ts';
 
@@ -22,7 +22,7 @@ after(async () => {
 interface Served {
   readonly target: Target;
   readonly port: TargetPort;
-  readonly options: ConnectOptions;
+  readonly options: ControllerOptions;
 }
 
 async function serve(row = 'tcp', device: BlockDevice | null = null, reactors = 0): Promise<Served> {
@@ -76,7 +76,7 @@ for (const row of ['tcp', 'net', 'loop']) {
   test(`${row}: connect, write, read back, all commands, disconnect`, { skip }, async () => {
     for (const extra of [{}, { nrIoQueues: 3, hdrDigest: true, dataDigest: true, disableSqflow: true }]) {
       const { options, target } = await serve(row);
-      const controller = await connect({ ...options, ...extra });
+      const controller = await connectController({ ...options, ...extra });
       assert.equal(controller.state, 'live');
       assert.equal(controller.identify.subnqn, NQN);
       assert.equal(controller.nrIoQueues, extra.nrIoQueues ?? 1);
@@ -115,7 +115,7 @@ for (const row of ['tcp', 'net', 'loop']) {
 
 test('with reactors', { skip: transports.tcp!.unsupported() ?? false }, async () => {
   const { options } = await serve('tcp', null, 1);
-  const controller = await connect({ ...options, nrIoQueues: 2 });
+  const controller = await connectController({ ...options, nrIoQueues: 2 });
   const namespace = controller.namespace(1);
   const jobs = Array.from({ length: 64 }, async (_, i) => {
     const data = pattern(4096, i);
@@ -130,7 +130,7 @@ test('with reactors', { skip: transports.tcp!.unsupported() ?? false }, async ()
 
 test('more calls than the queue is deep wait their turn', async () => {
   const { options } = await serve('loop');
-  const controller = await connect({ ...options, queueSize: 16 });
+  const controller = await connectController({ ...options, queueSize: 16 });
   const namespace = controller.namespace(1);
   assert.equal(controller.queueSize, 16);
   const buffers = Array.from({ length: 500 }, (_, i) => pattern(512, i));
@@ -143,7 +143,7 @@ test('more calls than the queue is deep wait their turn', async () => {
 
 test('buffers: any view of any memory, whole blocks only', async () => {
   const { options } = await serve('loop');
-  const controller = await connect(options);
+  const controller = await connectController(options);
   const namespace = controller.namespace(1);
   const backing = new Uint8Array(4096);
   await namespace.write(0, pattern(512, 3));
@@ -174,7 +174,7 @@ test('buffers: any view of any memory, whole blocks only', async () => {
 
 test('an error status: code, name, parts, and the block it is about', async () => {
   const { options } = await serve('loop');
-  const controller = await connect(options);
+  const controller = await connectController(options);
   const namespace = controller.namespace(1);
   await assert.rejects(namespace.read(16383, Buffer.alloc(1024)), (error: unknown) => {
     assert.ok(error instanceof NvmeError && error instanceof NvbraidError);
@@ -194,7 +194,7 @@ test('an error status: code, name, parts, and the block it is about', async () =
 
 test('the calls of one turn go out in one send, also those of many waiting callers', async (t) => {
   const { options } = await serve('loop');
-  const controller = await connect(options);
+  const controller = await connectController(options);
   const namespace = controller.namespace(1);
   const sends: number[] = [];
   const { transmit } = HostQueue.prototype;
@@ -219,7 +219,7 @@ test('the calls of one turn go out in one send, also those of many waiting calle
 test('abort: the promise is rejected at once and the buffer is never written afterwards', async () => {
   const device = new HeldDevice();
   const { options } = await serve('loop', device);
-  const controller = await connect(options);
+  const controller = await connectController(options);
   const namespace = controller.namespace(1);
   await namespace.write(0, pattern(4096, 1));
   device.hold = true;
@@ -248,7 +248,7 @@ test('abort: the promise is rejected at once and the buffer is never written aft
 test('abort: before the call, while it waits for room, in the middle of a split call', async () => {
   const device = new HeldDevice();
   const { options } = await serve('loop', device);
-  const controller = await connect({ ...options, queueSize: 16 });
+  const controller = await connectController({ ...options, queueSize: 16 });
   const namespace = controller.namespace(1);
   const done = AbortSignal.abort();
   await assert.rejects(namespace.read(0, Buffer.alloc(512), { signal: done }), { code: 'EABORTED' });
@@ -273,7 +273,7 @@ test('abort: before the call, while it waits for room, in the middle of a split 
 
 test('abort: a call that waits for the controller to come back ends at once and holds on to nothing', async () => {
   const { options, target } = await serve('tcp');
-  const controller = await connect({ ...options, reconnectDelay: 60 });
+  const controller = await connectController({ ...options, reconnectDelay: 60 });
   const namespace = controller.namespace(1);
   await target.close();
   await until(() => controller.state === 'connecting');
@@ -304,7 +304,7 @@ test('abort: a call that waits for the controller to come back ends at once and 
 
 test('admin commands, log pages and identify', async () => {
   const { options } = await serve('loop');
-  const controller = await connect(options);
+  const controller = await connectController(options);
   const raw = await controller.admin({ opc: AdminOpcode.Identify, cdw10: Cns.Controller, dataLength: 4096 });
   assert.deepEqual([raw.status, raw.data.length], [0, 4096]);
   assert.ok(Buffer.from(raw.data).equals(Buffer.from(controller.identifyBytes)));
@@ -324,7 +324,7 @@ test('admin commands, log pages and identify', async () => {
 
 test('events: a namespace that comes and goes', async () => {
   const { options, target } = await serve('loop');
-  const controller = await connect(options);
+  const controller = await connectController(options);
   const added = once(controller, 'namespaces');
   const nsid = await target.addNamespace(NQN, { device: memoryDevice({ size: 1 << 20, blockSize: 4096 }) });
   assert.deepEqual(await added, [[nsid]]);
@@ -339,7 +339,7 @@ test('events: a namespace that comes and goes', async () => {
 test('a namespace that another one replaces: the old object is gone, with what waits on it', async () => {
   const device = new HeldDevice();
   const { options, target } = await serve('loop', device);
-  const controller = await connect({ ...options, queueSize: 16 });
+  const controller = await connectController({ ...options, queueSize: 16 });
   const old = controller.namespace(1);
   await old.write(0, pattern(512, 1));
   device.hold = true;
@@ -393,7 +393,7 @@ test('calls that wait for the controller to come back go to the disk they were m
     };
     const first = await start(0, same, 1 << 20);
     const where = { traddr: '127.0.0.1', trsvcid: first.port.port, nqn: NQN };
-    const controller = await connect({ ...where, reconnectDelay: 0.02 });
+    const controller = await connectController({ ...where, reconnectDelay: 0.02 });
     const namespace = controller.namespace(1);
     await first.target.close();
     await until(() => controller.state === 'connecting');
@@ -420,7 +420,7 @@ test('calls that wait for the controller to come back go to the disk they were m
 
 test('the target goes and comes back: calls under way are served by the next association', async () => {
   const first = await serve('tcp');
-  const controller = await connect({ ...first.options, reconnectDelay: 0.05, ctrlLossTmo: 30 });
+  const controller = await connectController({ ...first.options, reconnectDelay: 0.05, ctrlLossTmo: 30 });
   const namespace = controller.namespace(1);
   await namespace.write(0, pattern(512, 1));
   const anaLog = controller.anaLog;
@@ -455,7 +455,7 @@ test('the target goes and comes back: calls under way are served by the next ass
 test("without retries a lost connection is the caller's business", async () => {
   const device = new HeldDevice();
   const { options, target } = await serve('loop', device);
-  const controller = await connect({ ...options, maxRetries: 0, reconnectDelay: 0.05 });
+  const controller = await connectController({ ...options, maxRetries: 0, reconnectDelay: 0.05 });
   device.hold = true;
   const pending = controller.namespace(1).read(0, Buffer.alloc(512));
   await until(() => device.held.length === 1);
@@ -467,7 +467,7 @@ test("without retries a lost connection is the caller's business", async () => {
 
 test('the target goes for good: calls are rejected, `closed` says why', async () => {
   const { options, target } = await serve('tcp');
-  const controller = await connect({ ...options, reconnectDelay: 0.02, ctrlLossTmo: 0.1 });
+  const controller = await connectController({ ...options, reconnectDelay: 0.02, ctrlLossTmo: 0.1 });
   const namespace = controller.namespace(1);
   const closed = once(controller, 'closed');
   await target.close();
@@ -486,7 +486,7 @@ test('the target goes for good: calls are rejected, `closed` says why', async ()
 
 test('refused: wrong options, nobody there, wrong subsystem, an aborted attempt', async () => {
   const { options } = await serve('tcp');
-  const wrong: [Partial<ConnectOptions>, string][] = [
+  const wrong: [Partial<ControllerOptions>, string][] = [
     [{ transport: 'carrier-pigeon' }, 'EINVAL'],
     [{ trsvcid: 'http' }, 'EINVAL'],
     [{ trsvcid: 70_000 }, 'EINVAL'],
@@ -502,7 +502,7 @@ test('refused: wrong options, nobody there, wrong subsystem, an aborted attempt'
     [{ signal: AbortSignal.abort() }, 'EABORTED'],
   ];
   for (const [extra, code] of wrong) {
-    await assert.rejects(connect({ ...options, ...extra }), { code }, JSON.stringify(extra));
+    await assert.rejects(connectController({ ...options, ...extra }), { code }, JSON.stringify(extra));
   }
 });
 
@@ -527,12 +527,12 @@ test('a server that does not speak NVMe/TCP, and one that says nothing at all', 
   for (const row of ['tcp', 'net']) {
     const web = await silentServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'));
     const options = { transport: row, traddr: '127.0.0.1', nqn: NQN };
-    await assert.rejects(connect({ ...options, trsvcid: web.port }), { code: 'EPROTO' });
+    await assert.rejects(connectController({ ...options, trsvcid: web.port }), { code: 'EPROTO' });
     const closing = await silentServer((socket) => socket.destroy());
-    await assert.rejects(connect({ ...options, trsvcid: closing.port }), { code: 'ECONNRESET' });
+    await assert.rejects(connectController({ ...options, trsvcid: closing.port }), { code: 'ECONNRESET' });
     const mute = await silentServer();
     const abort = new AbortController();
-    const attempt = connect({ ...options, trsvcid: mute.port, signal: abort.signal });
+    const attempt = connectController({ ...options, trsvcid: mute.port, signal: abort.signal });
     setTimeout(() => abort.abort(), 20);
     await assert.rejects(attempt, { code: 'EABORTED' });
   }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { memoryDevice } from '@nvbraid/blockdev';
 import { AsyncEventNotice, DISCOVERY_NQN, Subtype } from '@nvbraid/wire';
-import { connect } from '../src/connect.ts';
+import { connectController } from '../src/connect.ts';
 import { discover, readDiscoveryLog } from '../src/discover.ts';
 import { createTarget } from '../src/target.ts';
 
@@ -39,7 +39,7 @@ test('a log longer than one command reads', async () => {
 });
 
 test('a persistent discovery controller hears of changes', async () => {
-  const controller = await connect({ ...options, nqn: DISCOVERY_NQN, keepAliveTmo: 30 });
+  const controller = await connectController({ ...options, nqn: DISCOVERY_NQN, keepAliveTmo: 30 });
   assert.equal(controller.nrIoQueues, 0);
   const before = await readDiscoveryLog(controller);
   const event = once(controller, 'aen');

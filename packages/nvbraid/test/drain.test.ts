@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryDevice } from '@nvbraid/blockdev';
-import { connect, createTarget, NvbraidError, NvmeError } from 'nvbraid';
+import { connectController, createTarget, NvbraidError, NvmeError } from 'nvbraid';
 
 /*
  * A target that is told to stop answers what has arrived before it closes: a host knows of every command whether it was
@@ -21,7 +21,9 @@ for (const reactors of [0, 1, 2]) {
     await target.addNamespace(NQN, { nsid: 1, device, filters: [{ kind: 'delay', hold: 'write' }] });
     const port = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
     const hosts = await Promise.all(
-      [0, 1].map(() => connect({ traddr: port.address, trsvcid: port.port, nqn: NQN, nrIoQueues: 2, ctrlLossTmo: 0 })),
+      [0, 1].map(() =>
+        connectController({ traddr: port.address, trsvcid: port.port, nqn: NQN, nrIoQueues: 2, ctrlLossTmo: 0 }),
+      ),
     );
     const writes = hosts.flatMap((host, h) =>
       Array.from({ length: DEPTH }, (_, i) => {
@@ -37,7 +39,7 @@ for (const reactors of [0, 1, 2]) {
     const drained = target.drain();
     // They end when the target takes nothing any more.
     await assert.rejects(
-      connect({ traddr: port.address, trsvcid: port.port, nqn: NQN, ctrlLossTmo: 0 }),
+      connectController({ traddr: port.address, trsvcid: port.port, nqn: NQN, ctrlLossTmo: 0 }),
       (error) => error instanceof NvbraidError && error.code === 'ECONNREFUSED',
     );
     // What hosts send now is neither run nor answered, and does not cost them the answers to what they sent before.
@@ -68,7 +70,13 @@ for (const reactors of [0, 1, 2]) {
     target.addSubsystem({ nqn: NQN });
     await target.addNamespace(NQN, { nsid: 1, device });
     const port = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
-    const host = await connect({ traddr: port.address, trsvcid: port.port, nqn: NQN, nrIoQueues: 1, ctrlLossTmo: 0 });
+    const host = await connectController({
+      traddr: port.address,
+      trsvcid: port.port,
+      nqn: NQN,
+      nrIoQueues: 1,
+      ctrlLossTmo: 0,
+    });
     let stopped = false;
     const acknowledged = new Uint8Array(BLOCKS);
     const writer = async (lane: number): Promise<void> => {
@@ -106,7 +114,13 @@ test('a command that never ends is not waited for for ever', async () => {
   const device = memoryDevice({ size: BLOCK * BLOCKS, blockSize: BLOCK });
   await target.addNamespace(NQN, { nsid: 1, device, filters: [{ kind: 'delay', hold: 'read' }] });
   const port = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
-  const host = await connect({ traddr: port.address, trsvcid: port.port, nqn: NQN, nrIoQueues: 1, ctrlLossTmo: 0 });
+  const host = await connectController({
+    traddr: port.address,
+    trsvcid: port.port,
+    nqn: NQN,
+    nrIoQueues: 1,
+    ctrlLossTmo: 0,
+  });
   const read = host.namespace(1).read(0, Buffer.alloc(BLOCK));
   read.catch(() => {});
   const held = (): number => (target.filters(NQN, 1).get('delay').report as { held: number }).held;

@@ -21,7 +21,7 @@ import {
   SmartLog,
   Status,
 } from '@nvbraid/wire';
-import { connect } from '../src/connect.ts';
+import { connectController } from '../src/connect.ts';
 import { copyCommands } from '../src/copy-commands.ts';
 import type { HostController } from '../src/host-controller.ts';
 import type { HostNamespace } from '../src/host-namespace.ts';
@@ -59,7 +59,7 @@ async function serve(device: DeviceSpec | BlockDevice, reactors: number): Promis
     port,
     join: async (options = {}) => {
       const address = { transport: 'tcp', traddr: port.address, trsvcid: port.port, nqn: NQN } as const;
-      const controller = await connect({ ...address, nrIoQueues: 2, ...options });
+      const controller = await connectController({ ...address, nrIoQueues: 2, ...options });
       controllers.push(controller);
       return { controller, disk: controller.namespace(1) };
     },

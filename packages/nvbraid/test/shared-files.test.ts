@@ -10,7 +10,7 @@ import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileDevice, memoryDevice, volatileCache } from '@nvbraid/blockdev';
 import { Ccrs } from '@nvbraid/wire';
-import { connect, createTarget, type HostController } from 'nvbraid';
+import { connectController, createTarget, type HostController } from 'nvbraid';
 import type { SharedTargetOptions } from './support/shared-target.ts';
 
 /*
@@ -149,7 +149,7 @@ class Path {
 /** A host that gives a lost controller up, and sends nothing again by itself. */
 function attach(port: number, keepAliveTmo = 0): Promise<HostController> {
   const once = { ctrlLossTmo: 0, maxRetries: 0, keepAliveTmo, nrIoQueues: 1 };
-  return connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, ...HOST, hostid: HOSTID, ...once });
+  return connectController({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, ...HOST, hostid: HOSTID, ...once });
 }
 
 /** Until the log page says that the reset is over. */
@@ -327,7 +327,7 @@ test('what a subsystem may ask of those who share its file, and what they refuse
   await assert.rejects(served(path, 50, 150), { code: 'EBUSY', message: /give each process a range of its own/ });
   const two = await served(path, 101, 200);
   const [a, b] = [await attach(one.port), await attach(two.port)];
-  const stranger = await connect({ traddr: '127.0.0.1', trsvcid: two.port, nqn: NQN, nrIoQueues: 1 });
+  const stranger = await connectController({ traddr: '127.0.0.1', trsvcid: two.port, nqn: NQN, nrIoQueues: 1 });
   await assert.rejects(stranger.crossControllerReset(a.instance), /Invalid Field/, 'the controller of another host');
   await assert.rejects(
     b.crossControllerReset({ ...a.instance, cntlid: 201 }),

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { NvbraidError } from '@nvbraid/base';
 import { type DeviceSpec, fileDevice, memoryDevice } from '@nvbraid/blockdev';
 import { AnaState, Status } from '@nvbraid/wire';
-import { connect, createTarget, discover, type HostController, NvmeError, type Target } from 'nvbraid';
+import { connectController, createTarget, discover, type HostController, NvmeError, type Target } from 'nvbraid';
 
 /*
  * What an operator changes at run time, as hosts that are connected meet it: with everything on the main thread, and with
@@ -40,7 +40,7 @@ async function serving(
   return {
     target,
     async attach(hostnqn = A, more = {}) {
-      const host = await connect({
+      const host = await connectController({
         traddr: port.address,
         trsvcid: port.port,
         nqn: NQN,
@@ -212,7 +212,7 @@ test('the first link lets a port listen, the last one that goes ends it', async 
   await Promise.all([target.link(5, NQN), target.link(5, `${NQN}-2`)]);
   assert.notEqual(port.trsvcid, '0', 'the port tells what the system has chosen');
   const at = { traddr: '127.0.0.1', trsvcid: port.trsvcid };
-  const host = await connect({ ...at, nqn: NQN, ctrlLossTmo: 0 });
+  const host = await connectController({ ...at, nqn: NQN, ctrlLossTmo: 0 });
   assert.throws(() => port.configure({ trsvcid: '1' }), refused('EACCES', /port 5 is enabled/));
   const gone = once(target, 'controller-gone');
   await target.unlink(5, NQN);
@@ -252,7 +252,7 @@ for (const reactors of REACTORS) {
         maxQueueSize: 16,
         mdts: 1,
       });
-      const host = await connect({ traddr: port.address, trsvcid: port.port, nqn: NQN, queueSize: 16 });
+      const host = await connectController({ traddr: port.address, trsvcid: port.port, nqn: NQN, queueSize: 16 });
       const data = Buffer.from(Array.from({ length: 65536 }, (_, i) => (i * 7) & 0xff));
       await host.namespace(1).write(0, data);
       const back = Buffer.alloc(data.length);

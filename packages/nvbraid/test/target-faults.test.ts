@@ -16,7 +16,7 @@ import {
 import type { QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
 import { type Connection, transport } from '@nvbraid/transport';
 import { Cqe, DsmRange, DsmSqe, IoOpcode, PduType, Property, SglId, Status } from '@nvbraid/wire';
-import { connect, createTarget, type TargetOptions } from 'nvbraid';
+import { connectController, createTarget, type TargetOptions } from 'nvbraid';
 import type { QueueOwner } from '../src/data-plane.ts';
 import { QueueDriver, type StreamCore } from '../src/queue-driver.ts';
 import { Reactor } from '../src/reactor.ts';
@@ -210,7 +210,7 @@ test('writes to a removed namespace never reach the file that is opened next', a
   const file = (name: string) =>
     fileDevice({ path: join(scratch, name), create: true, size: 16 << 20, blockSize: 4096 });
   const { target, port, nsid } = await serving(file('one'), { reactors: 1 });
-  const host = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, ctrlLossTmo: 0 });
+  const host = await connectController({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, ctrlLossTmo: 0 });
   const ns = host.namespace(nsid);
   const data = Buffer.alloc(1 << 20, 0xab);
   const writes = Array.from({ length: 15 }, (_, i) =>
@@ -263,7 +263,7 @@ test('long lists of ranges under a namespace that is removed: the reactor lives'
   const device = fileDevice({ path: join(scratch, 'ranges'), create: true, size: 16 << 20, blockSize: 4096 });
   const { target, port, nsid, logged } = await serving(device, { reactors: 1 });
   const other = await target.addNamespace(NQN, { device: memoryDevice({ size: 1 << 20 }) });
-  const host = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, nrIoQueues: 1, ctrlLossTmo: 0 });
+  const host = await connectController({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, nrIoQueues: 1, ctrlLossTmo: 0 });
   const ns = host.namespace(nsid);
   const ranges = Array.from({ length: 256 }, (_, i) => ({ slba: i * 16, blocks: 12 }));
   const lists = Array.from({ length: 8 }, () => ns.deallocate(ranges).catch(() => {}));
@@ -506,7 +506,13 @@ for (const reactors of [0, 1, 2]) {
     const path = join(scratch, `busy${reactors}`);
     const device = fileDevice({ path, create: true, size: 16 << 20, blockSize: 4096 });
     const { target, nsid, port, logged } = await serving(device, { reactors });
-    const host = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, nrIoQueues: 2, ctrlLossTmo: 0 });
+    const host = await connectController({
+      traddr: '127.0.0.1',
+      trsvcid: port,
+      nqn: NQN,
+      nrIoQueues: 2,
+      ctrlLossTmo: 0,
+    });
     const ns = host.namespace(nsid);
     let done = 0;
     const enough = Promise.withResolvers<void>();

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { memoryDevice, type PreparedDevice } from '@nvbraid/blockdev';
 import { IoOpcode, PduType } from '@nvbraid/wire';
-import { connect, createTarget, NvbraidError, type Target, type TargetOptions } from 'nvbraid';
+import { connectController, createTarget, NvbraidError, type Target, type TargetOptions } from 'nvbraid';
 import { HeldDevice } from './support/held-device.ts';
 import { RawPeer, rw } from './support/raw-peer.ts';
 
@@ -19,7 +19,13 @@ async function serving(options: TargetOptions, transport = 'tcp', device: object
   await target.addNamespace(NQN, { device: device as PreparedDevice });
   const { port } = await target.listen({ transport, address: '127.0.0.1', port: 0, subsystems: [NQN] });
   const attach = (name: string, more: object = {}) =>
-    connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, hostnqn: `nqn.2026-01.org.nvbraid:${name}`, ...more });
+    connectController({
+      traddr: '127.0.0.1',
+      trsvcid: port,
+      nqn: NQN,
+      hostnqn: `nqn.2026-01.org.nvbraid:${name}`,
+      ...more,
+    });
   return { target, port, attach };
 }
 

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { NvbraidError } from '@nvbraid/base';
 import { fileDevice, memoryDevice, openDevice, prepareDevice } from '@nvbraid/blockdev';
 import { AnaState, Status } from '@nvbraid/wire';
-import { connect, createTarget, discover, type HostController, NvmeError, type Target } from 'nvbraid';
+import { connectController, createTarget, discover, type HostController, NvmeError, type Target } from 'nvbraid';
 import { Reactor } from '../src/reactor.ts';
 import type { ToReactor } from '../src/reactor-messages.ts';
 import { targetLimits } from '../src/target-limits.ts';
@@ -24,7 +24,7 @@ async function serving(reactors: number, transport = 'tcp') {
   const address = transport === 'loop' ? 'target-test' : '127.0.0.1';
   const port = await target.listen({ transport, address, port: 0, subsystems: [NQN] });
   const attach = (more: object = {}): Promise<HostController> =>
-    connect({ transport, traddr: port.address, trsvcid: port.port, nqn: NQN, ...more });
+    connectController({ transport, traddr: port.address, trsvcid: port.port, nqn: NQN, ...more });
   return { target, port, attach };
 }
 
@@ -97,7 +97,13 @@ test('what is published holds for the next command', async () => {
 test('a host that is silent beyond its Keep Alive Timeout is gone, with its queues', async () => {
   const { target, port } = await serving(1);
   // A host that connects and then never runs: a raw association of our own host, stopped by hand.
-  const host = await connect({ traddr: port.address, trsvcid: port.port, nqn: NQN, keepAliveTmo: 0.3, ctrlLossTmo: 0 });
+  const host = await connectController({
+    traddr: port.address,
+    trsvcid: port.port,
+    nqn: NQN,
+    keepAliveTmo: 0.3,
+    ctrlLossTmo: 0,
+  });
   const gone = once(target, 'controller-gone');
   const busyUntil = performance.now() + 200;
   while (performance.now() < busyUntil); // late, but within the time
@@ -212,7 +218,13 @@ test('128 I/O queues of depth 1024 on two reactors, over IPv6', async () => {
   target.addSubsystem({ nqn: NQN });
   await target.addNamespace(NQN, { device: memoryDevice({ size: 16 << 20, blockSize: 512 }) });
   const port = await target.listen({ address: '::1', port: 0, subsystems: [NQN] });
-  const host = await connect({ traddr: '::1', trsvcid: port.port, nqn: NQN, nrIoQueues: 128, queueSize: 1024 });
+  const host = await connectController({
+    traddr: '::1',
+    trsvcid: port.port,
+    nqn: NQN,
+    nrIoQueues: 128,
+    queueSize: 1024,
+  });
   assert.equal(target.stats().queues, 128);
   const ns = host.namespace(1);
   const blocks = Array.from({ length: 8192 }, (_, i) => Buffer.alloc(512, i * 37));

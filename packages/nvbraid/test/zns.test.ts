@@ -7,7 +7,7 @@ import { openDevice, prepareDevice } from '@nvbraid/blockdev';
 import type { NvmeError } from '@nvbraid/host';
 import { AsyncEventBit, Fid, Status } from '@nvbraid/wire';
 import {
-  connect,
+  connectController,
   createTarget,
   fileDevice,
   type HostController,
@@ -44,7 +44,9 @@ async function story(reactors: number, path: string | null, hostCount = 1, zoneC
   const { port } = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
   const hosts: HostController[] = [];
   for (let n = 0; n < hostCount; n++) {
-    hosts.push(await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, nrIoQueues: 2, transport: 'tcp' }));
+    hosts.push(
+      await connectController({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN, nrIoQueues: 2, transport: 'tcp' }),
+    );
   }
   const zones = await hosts[0]!.zoned(1);
   return {
@@ -188,7 +190,7 @@ test('an open device with zones is a zoned namespace, too', async () => {
   target.addSubsystem({ nqn: NQN });
   const nsid = await target.addNamespace(NQN, { device: openDevice(prepared, { threads: 1 }) });
   const { port } = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
-  const host = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN });
+  const host = await connectController({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN });
   assert.equal(await (await host.zoned(nsid)).append(ZONE_BLOCKS, blocks(1, 1)), ZONE_BLOCKS);
   await assert.rejects(target.failZone(NQN, nsid, 0, 'offline'), /is an open device/);
   await host.disconnect();
@@ -206,7 +208,7 @@ test('what cannot be zoned is refused where it is added', async () => {
   await assert.rejects(add(shared as never, { zoneSize: ZONE }), /a shared file cannot have zones/);
   const nsid = await target.addNamespace(NQN, { device: memoryDevice({ size: ZONE }) });
   const { port } = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
-  const host = await connect({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN });
+  const host = await connectController({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN });
   await assert.rejects(host.zoned(nsid), /namespace 1 is not zoned/);
   await assert.rejects(host.zoned(9), /there is no namespace 9/);
   await host.disconnect();

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { connect, type HostController, type HostNamespace, NvbraidError, type Target } from 'nvbraid';
+import { connectController, type HostController, type HostNamespace, NvbraidError, type Target } from 'nvbraid';
 import { advised } from '../advice.ts';
 import { type Address, connectOptions, formatAddress } from '../association.ts';
 import { benchResult, describeResult, Progress } from '../bench/result.ts';
@@ -75,7 +75,7 @@ export const bench = command({
     let controller: HostController | null = null;
     try {
       const wanted = { ...connectOptions(options), ...place.address, ctrlLossTmo: 0, signal: stop.signal };
-      controller = await advised(place.address, connect(wanted));
+      controller = await advised(place.address, connectController(wanted));
       const where = formatAddress(place.address.traddr, place.address.trsvcid);
       const { nsid } = chooseNamespace({ where, namespaces: describeNamespaces(controller) }, options['namespace-id']);
       return await measure(invocation, controller, controller.namespace(nsid), where, stop);

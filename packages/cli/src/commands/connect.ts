@@ -1,5 +1,5 @@
 import { ControlClient, ControlServer, ownSocketPath, runningProcesses } from '@nvbraid/manage';
-import { connect as connectController, type HostController, NvbraidError } from 'nvbraid';
+import { connectController, type HostController, NvbraidError } from 'nvbraid';
 import { advised } from '../advice.ts';
 import { type Address, connectOptions, formatAddress, onlySubsystem } from '../association.ts';
 import { command } from '../command.ts';

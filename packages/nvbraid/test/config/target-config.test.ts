@@ -16,7 +16,7 @@ import { afterEach, test } from 'node:test';
 import {
   applyConfig,
   configOf,
-  connect,
+  connectController,
   createTarget,
   discover,
   fileDevice,
@@ -90,7 +90,14 @@ function config({ path = image('one.img'), port = 0, nqn = NQN }: Wishes = {}) {
 
 async function attach(target: Target, portid = 1, nqn = NQN, more = {}): Promise<HostController> {
   const { traddr, trsvcid } = target.core.port(portid)!;
-  const host = await connect({ traddr, trsvcid: Number(trsvcid), nqn, hostnqn: HOST, ctrlLossTmo: 0, ...more });
+  const host = await connectController({
+    traddr,
+    trsvcid: Number(trsvcid),
+    nqn,
+    hostnqn: HOST,
+    ctrlLossTmo: 0,
+    ...more,
+  });
   ends.push(() => host.disconnect());
   return host;
 }
@@ -302,7 +309,7 @@ for (const reactors of [0, 1]) {
     await assert.rejects(config0.delete(`/subsystems/${NQN}`), refused('EBUSY', /is linked by \/ports\/1/));
     await config0.delete(`/ports/1/subsystems/${NQN}`);
     await assert.rejects(
-      connect({ traddr: '127.0.0.1', trsvcid: Number(trsvcid), nqn: NQN, hostnqn: 'other' }),
+      connectController({ traddr: '127.0.0.1', trsvcid: Number(trsvcid), nqn: NQN, hostnqn: 'other' }),
       refused('ECONNREFUSED', /./),
     );
     await config0.delete(`/subsystems/${NQN}`);

@@ -1,5 +1,5 @@
 import { type FilterConfig, memoryDevice } from '@nvbraid/blockdev';
-import { type ConnectOptions, connect } from '../../src/connect.ts';
+import { type ControllerOptions, connectController } from '../../src/connect.ts';
 import { HistoryChecker } from '../../src/history.ts';
 import type { HostController } from '../../src/host-controller.ts';
 import { createTarget, type Target } from '../../src/target.ts';
@@ -21,7 +21,7 @@ export interface Story {
 /** A target, our host that gives up soon and comes back soon, and a namespace of 64 blocks of 4 KiB under filters. */
 export async function story(
   reactors: number,
-  options: Partial<ConnectOptions> = {},
+  options: Partial<ControllerOptions> = {},
   filters: FilterConfig[] = [],
 ): Promise<Story> {
   const target = await createTarget({ reactors });
@@ -32,7 +32,7 @@ export async function story(
   target.addSubsystem({ nqn: NQN });
   await target.addNamespace(NQN, { device: memoryDevice({ size: BLOCKS * BLOCK, blockSize: BLOCK }), filters });
   const { port } = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
-  const controller = await connect({
+  const controller = await connectController({
     traddr: '127.0.0.1',
     trsvcid: port,
     nqn: NQN,

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import type { BlockDevice, DeviceSpec } from '@nvbraid/blockdev';
 import { ReservationAcquireAction, ReservationReleaseAction, Status } from '@nvbraid/wire';
 import {
-  type ConnectOptions,
-  connect,
+  type ControllerOptions,
+  connectController,
   createTarget,
   type HostController,
   type HostNamespace,
@@ -62,9 +62,9 @@ export class Reserving {
     }
   }
 
-  async host(name: string, options: Partial<ConnectOptions> = {}): Promise<ReservingHost> {
+  async host(name: string, options: Partial<ControllerOptions> = {}): Promise<ReservingHost> {
     const hostid = `${name.repeat(8)}-0000-4000-8000-000000000001`;
-    const controller = await connect({
+    const controller = await connectController({
       traddr: '127.0.0.1',
       trsvcid: this.#port,
       nqn: NQN,

@@ -1,0 +1,135 @@
+import type { NvbraidError } from '@nvbraid/base';
+import { type NamespaceHead, NvmeBio, type NvmePath, RequestState } from '@nvbraid/host';
+import { BioFlag, BioStatus } from '@nvbraid/multipath';
+import { IoOpcode, Status } from '@nvbraid/wire';
+import { LatencyHistogram } from './host-latency.ts';
+import type { IoCommand } from './host-operation.ts';
+import { end, type IoSink } from './io-sink.ts';
+
+/** The bio of a command; made with it. */
+class CommandBio extends NvmeBio {
+  readonly command: IoCommand;
+  /** `submitBio` has it. */
+  active = false;
+
+  constructor(command: IoCommand) {
+    super(command);
+    this.command = command;
+  }
+}
+
+/** Half of a fused operation keeps its path by hand: the pair must not be torn apart. */
+interface FusedPair {
+  readonly first: IoCommand;
+  readonly second: IoCommand;
+}
+
+/**
+ * A head of several paths. Commands fail over by themselves; a fused pair goes down one path, and what becomes of it when
+ * that path is lost cannot be known.
+ */
+export class HeadSink implements IoSink {
+  readonly retries = false;
+  readonly #head: NamespaceHead;
+  readonly #bios = new Map<IoCommand, CommandBio>();
+  readonly #ended = new Map<IoCommand, (command: IoCommand) => void>();
+  readonly #active = new Set<CommandBio>();
+  /** Fused pairs that wait for a path. */
+  readonly #waiting: FusedPair[] = [];
+  /** How long commands took that met a failure, from the first one to their end. */
+  readonly histogram = new LatencyHistogram();
+
+  constructor(head: NamespaceHead) {
+    this.#head = head;
+  }
+
+  get maxTransferBytes(): number {
+    return this.#head.maxTransferBytes;
+  }
+
+  get trouble(): NvbraidError | null {
+    for (const controller of this.#head.subsystem.controllers) {
+      if (controller.state === 'live') return null;
+    }
+    return this.#head.subsystem.lastError;
+  }
+
+  adopt(command: IoCommand, ended: (command: IoCommand) => void): void {
+    const bio = new CommandBio(command);
+    bio.end = () => this.#bioEnded(bio, ended);
+    this.#bios.set(command, bio);
+    this.#ended.set(command, ended);
+  }
+
+  submit(command: IoCommand): void {
+    const bio = this.#bios.get(command)!;
+    const opcode = command.sqe.bytes[0]!;
+    command.done = bio.requestDone;
+    bio.changes =
+      opcode !== IoOpcode.Read &&
+      opcode !== IoOpcode.Compare &&
+      opcode !== IoOpcode.Flush &&
+      opcode !== IoOpcode.Verify;
+    bio.offset = command.slba < 0 ? 0 : command.slba * this.#head.blockSize;
+    bio.bytes = command.slba < 0 ? 0 : command.length;
+    // What may run once only is not sent by another path when its fate is unknown.
+    bio.flags = command.operation!.once ? BioFlag.NoRetry : 0;
+    bio.failedMs = -1;
+    bio.active = true;
+    this.#active.add(bio);
+    this.#head.submitBio(bio);
+  }
+
+  #bioEnded(bio: CommandBio, ended: (command: IoCommand) => void): void {
+    bio.active = false;
+    this.#active.delete(bio);
+    const { command } = bio;
+    // Failed by the head itself when no path had it.
+    command.status = bio.status === BioStatus.Ok ? 0 : bio.driverStatus || Status.HostPathingError;
+    if (bio.failedMs >= 0) this.histogram.record(this.#head.clock.nowMs() - bio.failedMs);
+    ended(command);
+  }
+
+  submitFused(first: IoCommand, second: IoCommand): boolean {
+    const head = this.#head;
+    first.done = this.#ended.get(first) as (request: unknown) => void;
+    second.done = this.#ended.get(second) as (request: unknown) => void;
+    const path = head.findPath();
+    if (path !== null) return this.#sendFused(path, first, second);
+    if (head.available()) this.#waiting.push({ first, second });
+    else end(first, Status.HostPathingError);
+    return true;
+  }
+
+  #sendFused(path: NvmePath, first: IoCommand, second: IoCommand): boolean {
+    return path.controller.submitFused(first, second);
+  }
+
+  /** A path has changed: fused pairs look again. */
+  pathChanged(): void {
+    for (const { first, second } of this.#waiting.splice(0)) {
+      if (!this.submitFused(first, second)) end(first, Status.InvalidQueueSize);
+    }
+  }
+
+  abort(command: IoCommand): void {
+    const bio = this.#bios.get(command)!;
+    if (!bio.active) {
+      const at = this.#waiting.findIndex(({ first, second }) => first === command || second === command);
+      if (at >= 0) {
+        const [{ first }] = this.#waiting.splice(at, 1) as [FusedPair];
+        end(first, Status.CommandAbortedByHost);
+      } else if (command.state !== RequestState.Idle) command.queue!.cancel(command);
+      return;
+    }
+    // Its end is final from now on, and wherever it waits it ends now.
+    bio.flags |= BioFlag.NoRetry;
+    if (command.state !== RequestState.Idle) (bio.path as NvmePath).controller.abort(command);
+    else this.#head.cancel(bio);
+  }
+
+  abortAll(which: (command: IoCommand) => boolean): void {
+    for (const bio of [...this.#active]) if (bio.active && which(bio.command)) this.abort(bio.command);
+    for (const { first } of [...this.#waiting]) if (which(first)) this.abort(first);
+  }
+}

@@ -1,0 +1,319 @@
+import { EventEmitter } from 'node:events';
+import { NEVER, NvbraidError } from '@nvbraid/base';
+import {
+  type HostController as ControllerCore,
+  HostSubsystem as Core,
+  type NamespaceHead,
+  NamespaceRegistry,
+  type NvmePath,
+  quiesceMs,
+} from '@nvbraid/host';
+import { ANA_STATE_NAMES, Ctratt } from '@nvbraid/wire';
+import { type ControllerOptions, controllerParts } from './connect-options.ts';
+import { HeadSink } from './head-sink.ts';
+import { HostController } from './host-controller.ts';
+import { HostHead } from './host-head.ts';
+import type { LatencySummary } from './host-latency.ts';
+import { DISCONNECT_DRAIN_MS, TIMER_MS_MAX } from './host-limits.ts';
+import { systemClock } from './system-clock.ts';
+
+/** Options that all paths of a subsystem share. */
+export interface SubsystemOptions {
+  /** numa (default), round-robin, queue-depth or service-time. */
+  readonly iopolicy?: string;
+  /**
+   * Whether a command that changes blocks, and of which nobody knows whether it was executed, is sent by another path only
+   * when its old association is over for certain. Default true. False is what Linux does: faster, and a delayed old write
+   * may then replace a newer one.
+   */
+  readonly safeFailover?: boolean;
+  /** How long a namespace outlives its last path, in seconds: calls wait meanwhile. Default 0. */
+  readonly delayedRemovalSecs?: number;
+}
+
+/** How one path stands, for people and monitoring. */
+export interface PathStatus {
+  /** e.g. nvme0c1n1 */
+  readonly name: string;
+  readonly controller: string;
+  readonly transport: string;
+  readonly traddr: string;
+  readonly trsvcid: string;
+  readonly state: string;
+  /** Null where the controller reports none. */
+  readonly anaState: string | null;
+  readonly anaGroup: number;
+  /** Chosen by the policy if all others are equal. */
+  readonly usable: boolean;
+  readonly depth: number;
+  readonly commands: number;
+  readonly failovers: number;
+  readonly retries: number;
+  readonly errors: number;
+  readonly resets: number;
+  readonly reconnects: number;
+}
+
+export interface HeadStatus {
+  readonly name: string;
+  readonly nsid: number;
+  readonly paths: readonly PathStatus[];
+  /** Calls that had to wait for a path; calls that failed because there was none. */
+  readonly requeues: number;
+  readonly failures: number;
+  /** Commands that wait for a path now. */
+  readonly queued: number;
+  /** From the first failure of a command to its end by another path. */
+  readonly failoverLatency: LatencySummary;
+}
+
+interface HostSubsystemEventMap {
+  'head-added': [head: HostHead];
+  'head-removed': [head: HostHead];
+  /** A sentence for the log. */
+  log: [message: string];
+  /** Its last controller is gone. @param error null after `disconnect` */
+  closed: [error: NvbraidError | null];
+}
+
+const registry = new NamespaceRegistry();
+let instances = 0;
+
+/**
+ * A subsystem that this process uses, with all its controllers: the root of native multipath. Made by `connectSubsystem`.
+ */
+export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
+  readonly core: Core;
+  /** By nsid; kept up to date. */
+  readonly heads = new Map<number, HostHead>();
+  readonly #controllers = new Map<ControllerCore, HostController>();
+  readonly #sinks = new Map<NamespaceHead, HeadSink>();
+  #timer: NodeJS.Timeout | null = null;
+  #armedMs = NEVER;
+  #ticking = false;
+  #removing = false;
+  #lastError: NvbraidError | null = null;
+
+  constructor(nqn: string, options: SubsystemOptions = {}) {
+    super();
+    this.core = new Core(
+      {
+        nqn,
+        instance: instances++,
+        ...(options.iopolicy === undefined ? {} : { iopolicy: options.iopolicy }),
+        ...(options.safeFailover === undefined ? {} : { safeFailover: options.safeFailover }),
+        ...(options.delayedRemovalSecs === undefined ? {} : { delayedRemovalSecs: options.delayedRemovalSecs }),
+      },
+      systemClock,
+      {
+        headAdded: (head) => this.#headAdded(head),
+        headRemoved: (head) => this.#headRemoved(head),
+        headChanged: (head) => this.#headOf(head)?.update(head.info),
+        pathState: (head, path) => this.#pathState(head, path),
+        anaChange: (path, before) => this.#anaChange(path, before),
+        failover: (head, path, status) => this.#later(head, (one) => one.emit('failover', path.name, status)),
+        log: (message) => process.nextTick(() => this.emit('log', message)),
+        wake: () => this.#arm(),
+      },
+      registry,
+    );
+  }
+
+  get nqn(): string {
+    return this.core.nqn;
+  }
+
+  get name(): string {
+    return `nvme-subsys${this.core.instance}`;
+  }
+
+  get iopolicy(): string {
+    return this.core.iopolicy.show();
+  }
+
+  get controllers(): HostController[] {
+    return [...this.#controllers.values()];
+  }
+
+  /** @throws NvbraidError EINVAL for a name that is no policy */
+  setIopolicy(name: string): void {
+    if (this.core.iopolicy.store(name)) return this.#arm();
+    const known = this.core.iopolicy.names().join(', ');
+    throw new NvbraidError('EINVAL', `unknown iopolicy '${name}': use one of ${known}`);
+  }
+
+  /** @throws NvbraidError ENOENT */
+  head(nsid: number): HostHead {
+    const head = this.heads.get(nsid);
+    if (head === undefined) throw new NvbraidError('ENOENT', `${this.nqn} has no namespace ${nsid}`);
+    return head;
+  }
+
+  /**
+   * Connects one more controller. Fulfilled when it is live, and its namespaces have joined the heads.
+   * @throws NvbraidError, NvmeError as `connectController`; EBUSY when there is such a path already
+   */
+  async addPath(options: Omit<ControllerOptions, 'nqn'>): Promise<HostController> {
+    const parts = controllerParts({ ...options, nqn: this.nqn });
+    const twin = options.duplicateConnect === true ? undefined : this.#twin(parts.place);
+    if (twin !== undefined) {
+      throw new NvbraidError('EBUSY', `${this.nqn} is connected by this path already (duplicate-connect allows it)`, {
+        retryable: false,
+      });
+    }
+    const controller = new HostController(parts.options, parts.runtime, parts.maxRetries, (events) =>
+      this.core.addController(parts.options, parts.runtime, events),
+    );
+    controller.place = parts.place;
+    this.#controllers.set(controller.core, controller);
+    controller.once('closed', (error) => this.#closed(controller, error));
+    controller.on('state', () => this.#arm());
+    await controller.start();
+    this.#arm();
+    return controller;
+  }
+
+  #twin(place: HostController['place']): HostController | undefined {
+    return this.controllers.find((one) => JSON.stringify(one.place) === JSON.stringify(place) && one.state !== 'dead');
+  }
+
+  /**
+   * The longest time that a write waits because its path was lost, in ms, and how it is made up: detection by Keep Alive,
+   * then the proof that the old association is over.
+   */
+  stallBound(): { readonly ms: number; readonly formula: string } {
+    let bound = { ms: 0, formula: 'no controller is connected' };
+    for (const core of this.#controllers.keys()) {
+      if (core.identify === null) continue;
+      const kato = core.options.keepAliveMs;
+      const traffic = (core.identify.ctratt & Ctratt.Tbkas) !== 0;
+      const detect = kato * 1.5;
+      const safe = this.core.fences.enabled;
+      const quiesce = safe ? quiesceMs(kato, core.identify.cqt, traffic) : 0;
+      const ms = detect + quiesce;
+      if (ms < bound.ms) continue;
+      const proof = safe ? ` + ${traffic ? 3 : 2} x keep-alive-tmo + CQT ${core.identify.cqt} ms` : '';
+      bound = { ms, formula: `1.5 x keep-alive-tmo${proof} (keep-alive-tmo ${kato} ms) = ${ms} ms` };
+    }
+    return bound;
+  }
+
+  status(): HeadStatus[] {
+    return [...this.#sinks].map(([head, sink]) => ({
+      name: head.name,
+      nsid: head.nsid,
+      paths: head.paths.map((path) => this.#pathStatus(head, path)),
+      requeues: head.requeueNoUsablePathCount,
+      failures: head.failNoAvailablePathCount,
+      queued: head.queued().length,
+      failoverLatency: sink.histogram.summary(),
+    }));
+  }
+
+  #pathStatus(head: NamespaceHead, path: NvmePath): PathStatus {
+    const { controller } = path;
+    const place = this.#controllers.get(controller)?.place;
+    return {
+      name: path.name,
+      controller: `nvme${this.core.indexOf(controller)}`,
+      transport: place?.transport ?? '',
+      traddr: place?.traddr ?? '',
+      trsvcid: String(place?.trsvcid ?? ''),
+      state: controller.state,
+      anaState: path.anaState === null ? null : (ANA_STATE_NAMES[path.anaState] ?? ''),
+      anaGroup: path.anaGroupId,
+      usable: head.usable(path),
+      depth: controller.outstandingIo,
+      commands: path.ioCount,
+      failovers: path.failoverCount,
+      retries: path.retryCount,
+      errors: path.errorCount,
+      resets: controller.resets,
+      reconnects: controller.reconnects,
+    };
+  }
+
+  /** Lets commands under way end, tells the controllers that the host goes, and closes. */
+  async disconnect(): Promise<void> {
+    this.#removing = true;
+    const gone = this.controllers.map((controller) => controller.disconnect(DISCONNECT_DRAIN_MS));
+    this.#arm();
+    await Promise.all(gone);
+    for (const head of [...this.core.heads.values()]) head.removal.store('0', systemClock.nowMs());
+    this.#arm();
+  }
+
+  // ---------------------------------------------------------------- what the core tells
+
+  #headAdded(head: NamespaceHead): void {
+    const sink = new HeadSink(head);
+    this.#sinks.set(head, sink);
+    const one = new HostHead(this, head, sink);
+    this.heads.set(head.nsid, one);
+    process.nextTick(() => this.emit('head-added', one));
+  }
+
+  #headRemoved(head: NamespaceHead): void {
+    const one = this.#headOf(head);
+    this.#sinks.delete(head);
+    if (one === undefined) return;
+    this.heads.delete(head.nsid);
+    one.abandon(new NvbraidError('ENOENT', `namespace ${head.nsid} of ${this.nqn} has no path any more`));
+    process.nextTick(() => this.emit('head-removed', one));
+  }
+
+  #headOf(head: NamespaceHead): HostHead | undefined {
+    const one = this.heads.get(head.nsid);
+    return one?.core === head ? one : undefined;
+  }
+
+  #pathState(head: NamespaceHead, path: NvmePath): void {
+    this.#sinks.get(head)?.pathChanged();
+    const { state } = path.controller;
+    this.#later(head, (one) => one.emit('path-state', path.name, state));
+  }
+
+  #anaChange(path: NvmePath, before: number | null): void {
+    const name = (state: number | null): string => (state === null ? 'unknown' : (ANA_STATE_NAMES[state] ?? 'unknown'));
+    const after = path.anaState;
+    this.#later(path.namespaceHead, (one) => one.emit('ana-change', path.name, name(before), name(after)));
+  }
+
+  /** Outside the core: what a listener throws is its own. */
+  #later(head: NamespaceHead, tell: (one: HostHead) => void): void {
+    const one = this.#headOf(head);
+    if (one !== undefined) process.nextTick(() => tell(one));
+  }
+
+  #closed(controller: HostController, error: NvbraidError | null): void {
+    if (error !== null) this.#lastError = error;
+    this.#controllers.delete(controller.core);
+    this.#arm();
+    if (this.#controllers.size === 0) this.emit('closed', this.#removing ? null : this.#lastError);
+  }
+
+  // ---------------------------------------------------------------- time
+
+  #arm(): void {
+    if (this.#ticking) return;
+    const atMs = this.core.nextDeadlineMs;
+    if (atMs >= this.#armedMs || atMs === NEVER) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#armedMs = atMs;
+    const waitMs = Math.min(Math.max(0, Math.ceil(atMs - systemClock.nowMs())), TIMER_MS_MAX);
+    if (waitMs === 0) {
+      this.#timer = null;
+      process.nextTick(this.#tick);
+    } else this.#timer = setTimeout(this.#tick, waitMs);
+  }
+
+  readonly #tick = (): void => {
+    this.#timer = null;
+    this.#armedMs = NEVER;
+    this.#ticking = true;
+    this.core.tick(systemClock.nowMs());
+    this.#ticking = false;
+    for (const controller of this.#controllers.values()) controller.arm();
+    this.#arm();
+  };
+}

@@ -1,0 +1,139 @@
+import { EventEmitter } from 'node:events';
+import { SlabPool } from '@nvbraid/base';
+import type { BlockDevice } from '@nvbraid/blockdev';
+import { type NbdEnvironment, type NbdExport, NbdExports, NbdSession } from '@nvbraid/nbd';
+import { type Connection, type Listener, listenUnix, transports } from '@nvbraid/transport';
+import { NBD_CONNECTIONS_MAX, NBD_HANDSHAKE_MS, POOL_BYTES } from './limits.ts';
+import { QueueDriver } from './queue-driver.ts';
+
+/** Where an NBD server listens: a unix socket, or an address. */
+export type NbdPlace =
+  | { readonly path: string; readonly mode?: number }
+  | { readonly address: string; readonly port: number };
+
+interface NbdServerEventMap {
+  connected: [exportName: string | null];
+  log: [message: string];
+}
+
+/** Offers block devices by NBD: heads of this process, files, or whatever is a block device. */
+export class NbdServer extends EventEmitter<NbdServerEventMap> {
+  readonly #exports = new NbdExports();
+  readonly #devices: BlockDevice[] = [];
+  readonly #drivers = new Map<NbdSession, QueueDriver>();
+  readonly #paused = new Set<QueueDriver>();
+  readonly #starved = new Set<NbdSession>();
+  /** Connections that are gone, while devices still work for them. */
+  readonly #finishing = new Set<NbdSession>();
+  readonly #listeners: Listener[] = [];
+  readonly #environment: NbdEnvironment;
+  #retrying = false;
+  #closed = false;
+  #emptied: (() => void) | null = null;
+
+  /** @param poolBytes payload memory of all connections, in bytes */
+  constructor(poolBytes = POOL_BYTES) {
+    super();
+    this.#environment = {
+      pool: new SlabPool(poolBytes),
+      wantTransmit: (session) => this.#drivers.get(session)?.schedule(),
+      starved: (session) => void this.#starved.add(session),
+      idle: (session) => {
+        this.#finishing.delete(session);
+        this.#checkEmpty();
+      },
+    };
+  }
+
+  /** @throws NvbraidError EINVAL, EBUSY */
+  add(one: NbdExport): void {
+    this.#exports.add(one);
+    this.#devices.push(one.device);
+  }
+
+  remove(name: string): boolean {
+    return this.#exports.remove(name);
+  }
+
+  get connections(): number {
+    return this.#drivers.size;
+  }
+
+  /**
+   * @returns where it listens, as a URI that NBD clients take
+   * @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOENT
+   */
+  async listen(place: NbdPlace): Promise<string> {
+    const accept = (connection: Connection): void => this.#accept(connection);
+    const row = transports.tcp!.unsupported() === null ? transports.tcp! : transports.net!;
+    const listener = 'path' in place ? await listenUnix(place, accept) : await row.listen(place, accept);
+    this.#listeners.push(listener);
+    const { address, port, family } = listener.local;
+    if (family === 'unix') return `nbd+unix:///?socket=${address}`;
+    return `nbd://${family === 'ipv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  #accept(connection: Connection): void {
+    if (this.#closed || this.#drivers.size >= NBD_CONNECTIONS_MAX) {
+      connection.start({ received() {}, drained() {}, closed() {} });
+      connection.destroy(null);
+      if (!this.#closed) this.emit('log', `refused an NBD connection: ${NBD_CONNECTIONS_MAX} are open`);
+      return;
+    }
+    const session = new NbdSession(this.#environment, this.#exports);
+    const driver = new QueueDriver(session, connection, {
+      afterFlush: () => this.#retry(),
+      paused: (paused) => void this.#paused.add(paused),
+      closed: () => this.#connectionClosed(session, driver),
+    });
+    this.#drivers.set(session, driver);
+    driver.start();
+    setTimeout(() => {
+      if (this.#drivers.has(session) && session.exportName === null) connection.destroy(null);
+    }, NBD_HANDSHAKE_MS).unref();
+  }
+
+  #connectionClosed(session: NbdSession, driver: QueueDriver): void {
+    this.#drivers.delete(session);
+    this.#paused.delete(driver);
+    this.#starved.delete(session);
+    if (session.trouble !== '') this.emit('log', `NBD: ${session.trouble}`);
+    if (session.outstanding > 0) this.#finishing.add(session);
+    session.closed();
+    this.#retry();
+    this.#checkEmpty();
+  }
+
+  /** Memory may have come back. */
+  #retry(): void {
+    for (const driver of this.#paused) if (driver.resume()) this.#paused.delete(driver);
+    if (this.#starved.size === 0 || this.#retrying) return;
+    this.#retrying = true;
+    const waiting = [...this.#starved];
+    this.#starved.clear();
+    for (const session of waiting) session.retryStarved();
+    this.#retrying = false;
+  }
+
+  /** Takes nothing new, answers what is under way, makes it stable, and closes. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    for (const session of this.#drivers.keys()) session.close();
+    const gone = new Promise<void>((resolve) => {
+      this.#emptied = resolve;
+      this.#checkEmpty();
+    });
+    const timer = setTimeout(() => {
+      for (const { connection } of this.#drivers.values()) connection.destroy(null);
+    }, NBD_HANDSHAKE_MS);
+    await gone;
+    clearTimeout(timer);
+    await Promise.all(this.#devices.map((device) => device.close()));
+  }
+
+  #checkEmpty(): void {
+    if (this.#drivers.size === 0 && this.#finishing.size === 0) this.#emptied?.();
+  }
+}
