@@ -16,6 +16,7 @@ import {
   LbaStatusAction,
   LbaStatusDescriptor,
   LbaStatusList,
+  LbaStatusLogHeader,
   Lid,
   Oncs,
   SmartLog,
@@ -278,6 +279,8 @@ test('Get LBA Status tells what is allocated and what is marked', async () => {
       assert.deepEqual(await lbaStatus(controller, action, 6, 94), [2, [6, 1]]);
       assert.deepEqual(await lbaStatus(controller, action, 0, 0, 40), [1, [3, 1], [5, 2]]);
     }
+    const log = await controller.getLogPage(Lid.LbaStatus, 16);
+    assert.equal(LbaStatusLogHeader.estulb.get(new DataView(log.buffer, log.byteOffset, 16), 0), 4, 'and the log');
     assert.equal(await lbaStatus(controller, 0x12), Status.InvalidField);
     assert.equal(await lbaStatus(controller, LbaStatusAction.Tracked, 2048), Status.LbaOutOfRange);
     assert.equal(await lbaStatus(controller, LbaStatusAction.Tracked, 2047, 2), Status.LbaOutOfRange);

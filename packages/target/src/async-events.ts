@@ -35,6 +35,7 @@ export const EVENTS = {
   ),
   anaChange: notice(AsyncEventBit.AnaChange, AsyncEventNotice.AnaChange, Lid.Ana),
   discoveryChange: notice(AsyncEventBit.DiscoveryLog, AsyncEventNotice.DiscoveryLogPageChange, Lid.Discovery),
+  lbaStatus: notice(AsyncEventBit.LbaStatus, AsyncEventNotice.LbaStatusInformationAlert, Lid.LbaStatus),
   crossControllerReset: notice(
     AsyncEventBit.CrossControllerReset,
     AsyncEventNotice.CrossControllerResetCompleted,

@@ -7,6 +7,7 @@ import { CrossControllerResets } from './cross-controller-resets.ts';
 import { ErrorLog } from './error-log.ts';
 import { FeatureValues } from './feature-values.ts';
 import type { GoneReason } from './hooks.ts';
+import { LbaStatusReports } from './lba-status-reports.ts';
 import { DISCOVERY_IDLE_MS, KEEP_ALIVE_GRANULARITY, OVERDUE_REPEAT_MS } from './limits.ts';
 import type { Namespace } from './namespace.ts';
 import type { Port } from './port.ts';
@@ -61,6 +62,7 @@ export class Controller {
   /** Namespaces that changed since their log page was read: never more than the page holds. */
   readonly changedNamespaces = new Set<number>();
   readonly zoneChanges = new ZoneChanges();
+  readonly lbaStatus = new LbaStatusReports(this);
   /**
    * One word, in memory that reactors share: not 0 when something has arrived on any queue of the controller since it was
    * last looked at. That counts as a Keep Alive (Traffic Based Keep Alive Support; Base 2.1, 3.9.4).
@@ -212,6 +214,7 @@ export class Controller {
     this.subsystem?.writeCacheChanged();
     this.changedNamespaces.clear();
     this.zoneChanges.clear();
+    this.lbaStatus.reset();
     this.reservationLog.reset();
     this.#closeIoQueues();
     this.#finishDisable();
@@ -344,12 +347,13 @@ export class Controller {
 
   /** When `tick` has to be called at the latest. */
   get nextDeadlineMs(): number {
-    return Math.min(this.deadlineMs, this.resets.deadlineMs);
+    return Math.min(this.deadlineMs, this.resets.deadlineMs, this.lbaStatus.deadlineMs);
   }
 
   /** Called by the target's `tick`. */
   tick(nowMs: number): void {
     this.resets.tick(nowMs);
+    this.lbaStatus.tick(nowMs);
     if (nowMs < this.deadlineMs) return;
     if (this.#state === 'gone') return this.#overdue(nowMs);
     const keepAlive = this.#state === 'ready' && this.#keepAliveMs > 0;
@@ -392,6 +396,7 @@ export class Controller {
     this.#rdy = false;
     this.deadlineMs = NEVER;
     this.events.drop();
+    this.lbaStatus.reset();
     this.resets.drop();
     this.#goneMs = this.target.nowMs();
     this.target.controllerGone(this);

@@ -24,6 +24,7 @@ import {
   identifyNamespaceIndependent,
   identifyNamespaceNvm,
 } from './admin/identify-namespace.ts';
+import { lbaStatusInformation } from './admin/lba-status-information.ts';
 import {
   ana,
   changedNamespaceList,
@@ -115,6 +116,7 @@ export const IO_KIND: ControllerKind = {
     [Lid.ChangedNamespaceList, changedNamespaceList],
     [Lid.CommandsSupportedAndEffects, commandEffects],
     [Lid.Ana, ana],
+    [Lid.LbaStatus, lbaStatusInformation],
     [Lid.FeatureIdentifiersEffects, featureIdentifiers],
     [Lid.NvmeMiEffects, managementEffects],
     [Lid.CrossControllerReset, crossControllerResets],
@@ -126,6 +128,7 @@ export const IO_KIND: ControllerKind = {
     SMART_WARNINGS |
     AsyncEventBit.NamespaceAttribute |
     AsyncEventBit.AnaChange |
+    AsyncEventBit.LbaStatus |
     AsyncEventBit.CrossControllerReset |
     AsyncEventBit.ZoneDescriptor,
 };

@@ -62,6 +62,12 @@ export const WRITE_UNCORRECTABLE_LIMIT = 8;
 export const COMPARE_AND_WRITE_BLOCKS = 1;
 /** Bytes that Get LBA Status returns at once: a device is asked for that many ranges while others wait. */
 export const LBA_STATUS_BYTES = 16 * 1024;
+/** Ranges in an LBA Status Information log page; of namespaces beyond that it only says that there are some. */
+export const LBA_STATUS_LOG_RANGES = 1024;
+/** LSIRI, in ms: a host that marks many blocks, or loses a disk, is told once. */
+export const LBA_STATUS_REPORT_MS = 10_000;
+/** While there is nothing to report we look again after this long, in ms, or after the report interval if longer. */
+export const LBA_STATUS_LOOK_MS = 1_000;
 /** ANA groups: ANAGRPMAX and NANAGRPID. */
 export const MAX_ANA_GROUPS = 128;
 /** ANATT: seconds that a group stays in the change state at most. */

@@ -22,6 +22,7 @@ const FEATURES: [number, number, number, [number, number] | null][] = [
   [Fid.WriteAtomicityNormal, 4, 0, [1, 1]],
   [Fid.AsyncEventConfiguration, 4, 0, [0x900, 0x900]],
   [Fid.KeepAliveTimer, 4, 0, [1234, 1300]],
+  [Fid.LbaStatusInformation, 4, 100, [0x00070258, 600]],
 ];
 
 for (const [fid, capabilities, initial, change] of FEATURES) {

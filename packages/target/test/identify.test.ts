@@ -39,7 +39,7 @@ test('Identify Controller, byte by byte', () => {
   put(77, 8); // MDTS: 1 MiB
   put(78, 1, 0); // CNTLID
   put(80, 0x00, 0x01, 0x02, 0x00); // VER 2.1.0
-  put(92, 0x00, 0x09, 0x10, 0x08); // OAES: namespace attributes, ANA, Cross-Controller Reset, zone descriptors
+  put(92, 0x00, 0x29, 0x10, 0x08); // OAES: namespace attributes, ANA, LBA status, Cross-Controller Reset, zones
   put(96, 0x41, 0, 4); // CTRATT: 128-bit host identifier, without one no reservations; traffic based Keep Alive
   put(111, 1); // I/O controller
   put(135, controller.ciu);

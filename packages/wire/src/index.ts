@@ -35,6 +35,7 @@ export * from './nvme/log/error.ts';
 export * from './nvme/log/feature-effects.ts';
 export * from './nvme/log/firmware-slot.ts';
 export * from './nvme/log/get-log-page-sqe.ts';
+export * from './nvme/log/lba-status.ts';
 export * from './nvme/log/reservation-notification.ts';
 export * from './nvme/log/smart.ts';
 export * from './nvme/log/supported-log-pages.ts';

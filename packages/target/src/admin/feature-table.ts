@@ -4,6 +4,7 @@ import type { Controller } from '../controller.ts';
 import type { Feature } from '../controller-kind.ts';
 import { MAX_KEEP_ALIVE_MS, TEMPERATURE_KELVIN, WARNING_TEMPERATURE_KELVIN } from '../limits.ts';
 import { hostBehaviorSupport, ioCommandSetProfile, timestamp } from './data-features.ts';
+import { lbaStatusAttributes } from './lba-status-information.ts';
 import { reservationNotificationMask, reservationPersistence } from './reservation-features.ts';
 import { namespaceWriteProtection, volatileWriteCache } from './write-features.ts';
 
@@ -105,6 +106,7 @@ const asyncEventConfiguration: Feature = {
     if ((dw11 & ~controller.kind.asyncEvents) !== 0) return Status.InvalidField | DNR;
     const before = controller.events.configuration;
     controller.events.configuration = dw11 >>> 0;
+    controller.lbaStatus.restart();
     const enabled = (dw11 & ~before & SmartWarning.Temperature) !== 0;
     if (enabled && controller.subsystem !== null && temperatureWarning(controller)) {
       controller.events.raise(EVENTS.temperature);
@@ -156,6 +158,7 @@ export const IO_FEATURES: ReadonlyMap<number, Feature> = new Map([
   [Fid.NumberOfQueues, numberOfQueues],
   [Fid.WriteAtomicityNormal, writeAtomicity],
   [Fid.Timestamp, timestamp],
+  [Fid.LbaStatusInformation, lbaStatusAttributes],
   [Fid.HostBehaviorSupport, hostBehaviorSupport],
   [Fid.IoCommandSetProfile, ioCommandSetProfile],
   [Fid.HostIdentifier, hostIdentifier],

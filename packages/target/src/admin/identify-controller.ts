@@ -90,6 +90,7 @@ export function identifyIoController(controller: Controller): Uint8Array {
     oaes:
       AsyncEventBit.NamespaceAttribute |
       AsyncEventBit.AnaChange |
+      AsyncEventBit.LbaStatus |
       AsyncEventBit.CrossControllerReset |
       AsyncEventBit.ZoneDescriptor,
     ciu: controller.ciu,

@@ -70,6 +70,10 @@ export type TimestampFeature = ValueOf<typeof TimestampFeature>;
 export const KeepAliveTimerFeature = layout('KeepAliveTimer', 4, { katoMs: u32(0) });
 export type KeepAliveTimerFeature = ValueOf<typeof KeepAliveTimerFeature>;
 
+/** Fid 15h. Units of 100 ms: between reads of the LBA Status Information log page, and before an alert. */
+export const LbaStatusInformationFeature = layout('LbaStatusInformation', 4, { lsiri: u16(0), lsipi: u16(2) });
+export type LbaStatusInformationFeature = ValueOf<typeof LbaStatusInformationFeature>;
+
 /** Fid 16h, 512 bytes of data. */
 export const HostBehaviorSupportFeature = layout('HostBehaviorSupport', 512, {
   /** The host honours command retry delays; extended telemetry; LBA format extension. */
