@@ -66,6 +66,14 @@ describe('a Linux kernel as host of nvbraid serve', { skip }, () => {
     await againstLinux('fio.sh', [sparseFile('digests.img', 32 * MIB)], options, { QUEUES: '5' });
   });
 
+  test('structures, log pages, features, and the commands that file systems never send', async () => {
+    await againstLinux('commands.sh', [sparseFile('commands.img', 64 * MIB), '--block-size', '512', '--reactors', '2']);
+  });
+
+  test('reservations of two hosts', async () => {
+    await againstLinux('reservations.sh', [sparseFile('reservations.img', 16 * MIB), '--reactors', '2']);
+  });
+
   test('an ext4 image made outside is mounted, written by fio and checked', async () => {
     const image = sparseFile('disk.img', 64 * MIB);
     mkdirSync(join(dir, 'contents'));
