@@ -52,11 +52,11 @@ step "ana-log with groups only" nvme ana-log "$C" --groups
 refused "log page at an offset beyond its end" nvme get-log "$C" --log-id=2 --log-len=512 --lpo=1048576
 
 echo "# features"
-for fid in 0x01 0x02 0x04 0x05 0x06 0x07 0x0a 0x0b 0x0e 0x0f 0x16; do
+for fid in 0x01 0x02 0x04 0x06 0x07 0x0a 0x0b 0x0e 0x0f 0x16; do
   step "get-feature $fid" nvme get-feature "$C" -f $fid
   for select in 1 2 3; do step "get-feature $fid, select $select" nvme get-feature "$C" -f $fid -s $select; done
 done
-for fid in 0x82 0x83 0x84; do step "get-feature $fid" nvme get-feature "$C" -f $fid -n 1; done
+for fid in 0x05 0x82 0x83 0x84; do step "get-feature $fid" nvme get-feature "$C" -f $fid -n 1; done
 printf '\x00\x10\x20\x30\x40\x00\x00\x00' > /tmp/stamp
 step "set the timestamp" nvme set-feature "$C" -f 0x0e --data-len=8 --data=/tmp/stamp
 step "switch the write cache off" nvme set-feature "$C" -f 0x06 --value=0
