@@ -74,6 +74,15 @@ describe('a Linux kernel as host of nvbraid serve', { skip }, () => {
     await againstLinux('reservations.sh', [sparseFile('reservations.img', 16 * MIB), '--reactors', '2']);
   });
 
+  test('a zoned namespace', async () => {
+    const zones = ['--zone-size', '4MiB', '--max-open-zones', '6', '--max-active-zones', '8', '--block-size', '4096'];
+    await againstLinux(
+      'zones.sh',
+      [sparseFile('zones.img', 64 * MIB), ...zones, '--reactors', '2'],
+      ['--nr-io-queues=2'],
+    );
+  });
+
   test('an ext4 image made outside is mounted, written by fio and checked', async () => {
     const image = sparseFile('disk.img', 64 * MIB);
     mkdirSync(join(dir, 'contents'));

@@ -94,7 +94,7 @@ step "read after the write" nvme read "$D" -s 1024 -c 7 -z $((8 * bs)) -d /tmp/r
 step "read back" cmp /tmp/eight /tmp/read
 step "error-log" nvme error-log "$C" -o json
 equal "the error log has entries" "$(json '[.errors[] | select(.error_count > 0)] | length > 0')" true
-step "get-lba-status" nvme get-lba-status "$D" --start-lba=0 --max-dw=64 --action=17 --range-len=0 --timeout=5000
+step "get-lba-status" nvme get-lba-status "$D" -n 1 --start-lba=0 --max-dw=64 --action=17 --range-len=0 --timeout=5000
 
 echo "# zeroes"
 step "write-zeroes" nvme write-zeroes "$D" -s 1024 -c 3

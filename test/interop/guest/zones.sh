@@ -33,8 +33,8 @@ head -c "$bs" /tmp/data > /tmp/block
 step "zone append" nvme zns zone-append "$D" -s $blocks -z "$bs" -d /tmp/block
 step "zone append again" nvme zns zone-append "$D" -s $blocks -z "$bs" -d /tmp/block
 equal "write pointer of zone 1" "$(pointer 1)" $((blocks + 2))
-step "read the second block" nvme read "$D" -s $((blocks + 1)) -c 0 -z "$bs" -d /tmp/read
-step "it is what was appended" cmp /tmp/block /tmp/read
+step "read the second block" nvme read "$D" -s $((blocks + 1)) -c 0 -z "$bs" -d /tmp/second
+step "it is what was appended" cmp /tmp/block /tmp/second
 step "close-zone" nvme zns close-zone "$D" -s $blocks
 equal "state of zone 1" "$(state 1)" "(cl)"
 step "open-zone" nvme zns open-zone "$D" -s $blocks
