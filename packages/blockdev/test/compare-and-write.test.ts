@@ -26,7 +26,13 @@ describe('compare and write', () => {
   for (const backend of BACKENDS) {
     it(`writes what was as expected, and nothing else: ${backend.name}`, { skip: backend.skip ?? false }, async () => {
       const { device, close } = await backend.open(8 * 4096, 4096, SEED);
-      equal(device.compareAndWrite, true);
+      if (device.compareAndWrite === false) {
+        // An overlay: it says so, and refuses.
+        const block = counterBlock(4096, 0);
+        equal(await runIo(device, IoOp.CompareAndWrite, { memory: block, compare: block }), IoResult.NotSupported);
+        equal(/overlay/.test(backend.name), true, `${backend.name} should be able to`);
+        return close();
+      }
       const compareAndWrite = (compare: number, value: number, fua: boolean): Promise<IoResult> =>
         runIo(device, IoOp.CompareAndWrite, {
           offset: 4096,
@@ -53,6 +59,7 @@ describe('compare and write', () => {
 
     it(`loses no increment of a counter: ${backend.name}`, { skip: backend.skip ?? false }, async () => {
       const { device, close } = await backend.open(8 * 512, 512, SEED);
+      if (device.compareAndWrite === false) return close();
       const { raised, failed } = await count(device, new Rng(SEED), 100);
       deepEqual([await counted(device), failed], [raised, 0]);
       await close();
