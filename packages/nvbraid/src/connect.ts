@@ -63,7 +63,10 @@ export async function connectSubsystem(options: ConnectOptions): Promise<HostSub
       await subsystem.disconnect();
       throw failed[0]!.reason;
     }
-    for (const { reason } of failed) subsystem.emit('log', `a path was not connected: ${(reason as Error).message}`);
+    // When the caller has the subsystem, and may have begun to listen.
+    for (const { reason } of failed) {
+      setImmediate(() => subsystem.emit('log', `a path was not connected: ${(reason as Error).message}`));
+    }
     return subsystem;
   } finally {
     signal?.removeEventListener('abort', onAbort);

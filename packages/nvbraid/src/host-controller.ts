@@ -300,17 +300,24 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
     );
   }
 
-  /** The zones of a namespace. @throws NvbraidError ENOENT, ENOTSUP when it has none; NvmeError */
-  async zoned(nsid: number, options: IoOptions = {}): Promise<ZonedNamespace> {
-    const namespace = this.namespaces.get(nsid);
-    if (namespace === undefined) throw new NvbraidError('ENOENT', `there is no namespace ${nsid}`);
+  /**
+   * The zones of a namespace.
+   * @param of whose commands it sends; default: this controller's own
+   * @throws NvbraidError ENOENT, ENOTSUP when it has none; NvmeError
+   */
+  async zoned(
+    nsid: number,
+    options: IoOptions = {},
+    of: { readonly io: HostIo; namespace(nsid: number): HostNamespace } = this,
+  ): Promise<ZonedNamespace> {
+    const namespace = of.namespace(nsid);
     if (namespace.descriptors.csi !== Csi.Zoned) throw new NvbraidError('ENOTSUP', `namespace ${nsid} is not zoned`);
     const csi = { ...options, csi: Csi.Zoned };
     const page = await this.identifyRaw(Cns.CsNamespace, nsid, csi);
     const limits = await this.identifyRaw(Cns.CsController, 0, csi);
     const { zasl } = IdentifyControllerZoned.parse(new DataView(limits.buffer, limits.byteOffset));
     const identify = IdentifyNamespaceZoned.parse(new DataView(page.buffer, page.byteOffset));
-    return new ZonedNamespace(this.io, namespace, identify, zasl);
+    return new ZonedNamespace(of.io, namespace, identify, zasl);
   }
 
   /** Its deadlines have changed. */

@@ -8,14 +8,17 @@ import {
   type NvmePath,
   quiesceMs,
 } from '@nvbraid/host';
-import { ANA_STATE_NAMES, Ctratt } from '@nvbraid/wire';
+import { ANA_STATE_NAMES, AnaState, Ctratt } from '@nvbraid/wire';
 import { type ControllerOptions, controllerParts } from './connect-options.ts';
 import { HeadSink } from './head-sink.ts';
-import { HostController } from './host-controller.ts';
+import { HostController, type HostStats } from './host-controller.ts';
 import { HostHead } from './host-head.ts';
-import type { LatencySummary } from './host-latency.ts';
+import type { HostIo } from './host-io.ts';
+import { LatencyHistogram, type LatencySummary } from './host-latency.ts';
 import { DISCONNECT_DRAIN_MS, TIMER_MS_MAX } from './host-limits.ts';
+import type { IoOptions } from './host-namespace.ts';
 import { systemClock } from './system-clock.ts';
+import type { ZonedNamespace } from './zoned-namespace.ts';
 
 /** Options that all paths of a subsystem share. */
 export interface SubsystemOptions {
@@ -52,6 +55,8 @@ export interface PathStatus {
   readonly errors: number;
   readonly resets: number;
   readonly reconnects: number;
+  /** Moving average in microseconds; null while no policy measures it. */
+  readonly latencyUs: number | null;
 }
 
 export interface HeadStatus {
@@ -65,6 +70,8 @@ export interface HeadStatus {
   readonly queued: number;
   /** From the first failure of a command to its end by another path. */
   readonly failoverLatency: LatencySummary;
+  /** What its users have done. */
+  readonly stats: IoStats;
 }
 
 interface HostSubsystemEventMap {
@@ -74,6 +81,25 @@ interface HostSubsystemEventMap {
   log: [message: string];
   /** Its last controller is gone. @param error null after `disconnect` */
   closed: [error: NvbraidError | null];
+}
+
+/** What was asked of a namespace, and how long it took. */
+export type IoStats = Omit<HostStats, 'resets' | 'reconnects'>;
+
+const NOTHING_DONE = {
+  readCommands: 0,
+  writeCommands: 0,
+  otherCommands: 0,
+  readBytes: 0,
+  writtenBytes: 0,
+  errors: 0,
+  retries: 0,
+  inFlight: 0,
+};
+
+function ioStats(io: HostIo | undefined): IoStats {
+  if (io === undefined) return { ...NOTHING_DONE, latency: new LatencyHistogram().summary() };
+  return { ...io.counters, inFlight: io.inFlight, latency: io.latency.summary() };
 }
 
 const registry = new NamespaceRegistry();
@@ -149,6 +175,50 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
     return head;
   }
 
+  /** The same, by the name that controllers have for it: code that takes either can be given a subsystem. */
+  namespace(nsid: number): HostHead {
+    return this.head(nsid);
+  }
+
+  /**
+   * The controller that answers admin commands: one that is live, by a path that is good if there is one.
+   * @throws NvbraidError EWOULDBLOCK while none is live
+   */
+  get admin(): HostController {
+    const live = this.controllers.filter(({ state }) => state === 'live');
+    const good = live.find(({ core }) =>
+      [...this.core.heads.values()].every(({ paths }) =>
+        paths.every(
+          (path) => path.controller !== core || path.anaState === null || path.anaState <= AnaState.NonOptimized,
+        ),
+      ),
+    );
+    const found = good ?? live[0];
+    if (found !== undefined) return found;
+    throw new NvbraidError('EWOULDBLOCK', `no controller of ${this.nqn} is live now: try again when a path is back`, {
+      ...(this.#lastError === null ? {} : { cause: this.#lastError }),
+    });
+  }
+
+  /** As in names of paths: nvme1. */
+  controllerName(controller: HostController): string {
+    return `nvme${this.core.indexOf(controller.core)}`;
+  }
+
+  /** @throws NvbraidError ENOENT */
+  controllerNamed(name: string): HostController {
+    const found = this.controllers.find((controller) => this.controllerName(controller) === name);
+    if (found !== undefined) return found;
+    const names = this.controllers.map((controller) => this.controllerName(controller)).join(', ');
+    throw new NvbraidError('ENOENT', `${this.nqn} has no controller ${name}: it has ${names || 'none'}`);
+  }
+
+  /** The zones of a namespace, over all its paths. @throws as `HostController.zoned` */
+  zoned(nsid: number, options: IoOptions = {}): Promise<ZonedNamespace> {
+    const head = this.head(nsid);
+    return this.admin.zoned(nsid, options, { io: head.io, namespace: () => head });
+  }
+
   /**
    * Connects one more controller. Fulfilled when it is live, and its namespaces have joined the heads.
    * @throws NvbraidError, NvmeError as `connectController`; EBUSY when there is such a path already
@@ -207,6 +277,7 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
       failures: head.failNoAvailablePathCount,
       queued: head.queued().length,
       failoverLatency: sink.histogram.summary(),
+      stats: ioStats(this.#headOf(head)?.io),
     }));
   }
 
@@ -230,7 +301,26 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
       errors: path.errorCount,
       resets: controller.resets,
       reconnects: controller.reconnects,
+      latencyUs: Number.isFinite(path.latencyMs) ? path.latencyMs * 1000 : null,
     };
+  }
+
+  /** What the users of all namespaces have done; resets and reconnects are those of the controllers that are here. */
+  stats(): HostStats {
+    const latency = new LatencyHistogram();
+    const sums = { ...NOTHING_DONE };
+    for (const { io } of this.heads.values()) {
+      latency.add(io.latency);
+      const { latency: _summary, ...counters } = ioStats(io);
+      for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += counters[name];
+    }
+    let resets = 0;
+    let reconnects = 0;
+    for (const core of this.#controllers.keys()) {
+      resets += core.resets;
+      reconnects += core.reconnects;
+    }
+    return { ...sums, resets, reconnects, latency: latency.summary() };
   }
 
   /** Lets commands under way end, tells the controllers that the host goes, and closes. */

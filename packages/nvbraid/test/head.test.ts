@@ -78,6 +78,7 @@ describe('a head over real sockets', () => {
     cleanups.push(() => subsystem.disconnect());
     subsystem.on('log', (message) => logs.push(message));
     assert.equal(subsystem.controllers.length, 1);
+    await until(() => logs.some((log) => /a path was not connected: .*refused/.test(log)));
     await assert.rejects(subsystem.addPath({ ...good!, ...FAST }), { code: 'EBUSY', message: /duplicate-connect/ });
     await subsystem.addPath({ ...good!, ...FAST, duplicateConnect: true });
     assert.equal(subsystem.head(1).core.paths.length, 2);
