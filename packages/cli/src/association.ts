@@ -17,6 +17,8 @@ type Given = Partial<AssociationValues> & {
   readonly 'disable-sqflow'?: boolean;
   readonly 'reconnect-delay'?: number;
   readonly 'ctrl-loss-tmo'?: number;
+  readonly 'nr-write-queues'?: number;
+  readonly 'fast-io-fail-tmo'?: number;
 };
 
 /** Our options as the library spells them; what was not given is left to the library. */
@@ -35,6 +37,8 @@ export function connectOptions(given: Given): Omit<ControllerOptions, 'traddr' |
     ['disableSqflow', given['disable-sqflow']],
     ['reconnectDelay', given['reconnect-delay']],
     ['ctrlLossTmo', given['ctrl-loss-tmo']],
+    ['nrWriteQueues', given['nr-write-queues']],
+    ['fastIoFailTmo', given['fast-io-fail-tmo']],
   ];
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }

@@ -1,21 +1,23 @@
 import { controlLimits, isObject, type Methods, type Params } from '@nvbraid/manage';
-import { type BlockRange, type HostController, type HostNamespace, NvbraidError, NvmeError } from 'nvbraid';
+import { type BlockRange, type HostNamespace, NvbraidError, NvmeError } from 'nvbraid';
+import type { Connected } from './connected.ts';
 import { zoneMethods } from './zoned-session.ts';
 
-/** What `nvbraid connect` answers besides `status`: the commands of one controller. */
-export function controllerMethods(controller: HostController): Methods {
-  const namespaceOf = (params: Params): HostNamespace => controller.namespace(whole(params, 'nsid', 1, 0xfffffffe));
+/** What `nvbraid connect` answers besides `status`: the commands of controllers and namespaces. */
+export function controllerMethods(connected: Connected): Methods {
+  const namespaceOf = (params: Params): HostNamespace => connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
   return {
-    ...zoneMethods(controller, whole, named),
+    ...zoneMethods(connected, whole, named),
     identify: async (params) => {
       const cns = whole(params, 'cns', 0, 255);
       const nsid = whole(params, 'nsid', 0, 0xffffffff);
       const csi = params.csi === undefined ? 0 : whole(params, 'csi', 0, 255);
-      const page = cns === 1 ? controller.identifyBytes : await named(controller.identifyRaw(cns, nsid, { csi }));
+      const { admin } = connected;
+      const page = cns === 1 ? admin.identifyBytes : await named(admin.identifyRaw(cns, nsid, { csi }));
       return { data: Buffer.from(page).toString('base64') };
     },
     read: async (params) => {
-      const namespace = controller.namespace(whole(params, 'nsid', 1, 0xfffffffe));
+      const namespace = connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
       const bytes = whole(params, 'bytes', 0, controlLimits.dataBytes);
       const slba = whole(params, 'slba', 0, Number.MAX_SAFE_INTEGER);
       const buffer = Buffer.alloc(bytes);
@@ -23,7 +25,7 @@ export function controllerMethods(controller: HostController): Methods {
       return { data: buffer.toString('base64') };
     },
     write: async (params) => {
-      const namespace = controller.namespace(whole(params, 'nsid', 1, 0xfffffffe));
+      const namespace = connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
       const slba = whole(params, 'slba', 0, Number.MAX_SAFE_INTEGER);
       const { data, fua } = params;
       if (typeof data !== 'string') throw new NvbraidError('EINVAL', 'data is a string in base64');
@@ -60,9 +62,9 @@ export function controllerMethods(controller: HostController): Methods {
       await named(namespaceOf(params).copy(rangesOf(params), sdlba, { fua: params.fua === true }));
     },
     flush: async (params) => {
-      await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).flush());
+      await named(connected.namespace(whole(params, 'nsid', 1, 0xfffffffe)).flush());
     },
-    ...reservationMethods(controller),
+    ...reservationMethods(connected),
   };
 }
 
@@ -78,7 +80,7 @@ function rangesOf({ ranges }: Params): BlockRange[] {
   return ranges.map((range) => rangeOf(isObject(range) ? range : {}));
 }
 
-function reservationMethods(controller: HostController): Methods {
+function reservationMethods(connected: Connected): Methods {
   return {
     'resv-register': async (params) => {
       const command = {
@@ -88,7 +90,7 @@ function reservationMethods(controller: HostController): Methods {
         crkey: key(params, 'crkey'),
         nrkey: key(params, 'nrkey'),
       };
-      await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvRegister(command));
+      await named(connected.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvRegister(command));
     },
     'resv-acquire': async (params) => {
       const command = {
@@ -98,7 +100,7 @@ function reservationMethods(controller: HostController): Methods {
         crkey: key(params, 'crkey'),
         prkey: key(params, 'prkey'),
       };
-      await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvAcquire(command));
+      await named(connected.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvAcquire(command));
     },
     'resv-release': async (params) => {
       const command = {
@@ -107,10 +109,10 @@ function reservationMethods(controller: HostController): Methods {
         iekey: params.iekey === true,
         crkey: key(params, 'crkey'),
       };
-      await named(controller.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvRelease(command));
+      await named(connected.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvRelease(command));
     },
     'resv-report': async (params) => {
-      const namespace = controller.namespace(whole(params, 'nsid', 1, 0xfffffffe));
+      const namespace = connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
       const { registrants, ...rest } = await named(namespace.resvReport(params.eds === true ? { eds: true } : {}));
       const list = registrants.map(({ rkey, ...registrant }) => ({ ...registrant, rkey: `0x${rkey.toString(16)}` }));
       return { ...rest, registrants: list };
@@ -125,14 +127,14 @@ function key(params: Params, name: string): bigint {
   throw new NvbraidError('EINVAL', `${name} is a string of up to 16 hexadecimal digits after 0x`);
 }
 
-function whole(params: Params, name: string, from: number, to: number): number {
+export function whole(params: Params, name: string, from: number, to: number): number {
   const value = params[name];
   if (typeof value === 'number' && Number.isInteger(value) && value >= from && value <= to) return value;
   throw new NvbraidError('EINVAL', `${name} is a whole number from ${from} to ${to}`);
 }
 
 /** Puts the name of an error status beside its numbers, for the other end. */
-async function named<T>(promise: Promise<T>): Promise<T> {
+export async function named<T>(promise: Promise<T>): Promise<T> {
   try {
     return await promise;
   } catch (error) {

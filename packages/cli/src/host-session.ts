@@ -4,12 +4,14 @@ import {
   connectController,
   type DatasetAttributes,
   type HostController,
+  type HostNamespace,
   type ResvAcquire,
   type ResvRegister,
   type ResvRelease,
 } from 'nvbraid';
 import { advised } from './advice.ts';
 import { type Address, connectOptions, formatAddress } from './association.ts';
+import { oneController } from './connected.ts';
 import { type Session, type SessionNamespace, uuidOf } from './session.ts';
 import { type ZonedSession, zonedSession } from './zoned-session.ts';
 
@@ -23,7 +25,7 @@ export class HostSession implements Session {
 
   private constructor(where: string, controller: HostController) {
     this.where = where;
-    this.zoned = zonedSession(controller);
+    this.zoned = zonedSession(oneController(controller));
     this.#controller = controller;
   }
 
@@ -40,7 +42,7 @@ export class HostSession implements Session {
   }
 
   get namespaces(): readonly SessionNamespace[] {
-    return describeNamespaces(this.#controller);
+    return describeNamespaces(this.#controller.namespaces);
   }
 
   async identifyController(): Promise<Uint8Array> {
@@ -108,8 +110,8 @@ export class HostSession implements Session {
   }
 }
 
-export function describeNamespaces(controller: HostController): SessionNamespace[] {
-  return [...controller.namespaces.values()]
+export function describeNamespaces(namespaces: ReadonlyMap<number, HostNamespace>): SessionNamespace[] {
+  return [...namespaces.values()]
     .map((namespace) => ({
       nsid: namespace.nsid,
       blockSize: namespace.blockSize,

@@ -137,6 +137,52 @@ export const recoveryOptions = {
   },
 } as const satisfies Options;
 
+/** How a subsystem is used by several paths. */
+export const multipathOptions = {
+  path: {
+    type: 'list',
+    value: 'ADDR[:PORT][,...]',
+    help: 'One more path, as 10.0.0.2:4420; ,transport= ,host-traddr= and ,host-iface= may follow',
+  },
+  'nr-write-queues': {
+    type: 'number',
+    short: 'W',
+    value: 'NUMBER',
+    min: 0,
+    max: 128,
+    default: 0,
+    help: 'More I/O queues, for commands that write',
+  },
+  iopolicy: {
+    type: 'choice',
+    choices: ['numa', 'round-robin', 'queue-depth', 'service-time'],
+    default: 'numa',
+    help: 'Which of several good paths a command takes',
+  },
+  'safe-failover': {
+    type: 'choice',
+    choices: ['on', 'off'],
+    default: 'on',
+    help: 'Send a write of unknown fate by another path only when its old association is over for certain; off is faster, and an old write may replace a newer one',
+  },
+  'fast-io-fail-tmo': {
+    type: 'number',
+    value: 'SECONDS',
+    min: -1,
+    max: 86400,
+    default: -1,
+    help: 'Time after which commands do not wait any more for a lost controller; -1: as long as it is tried to connect again',
+  },
+  'delayed-removal-secs': {
+    type: 'number',
+    value: 'SECONDS',
+    min: 0,
+    max: 86400,
+    default: 0,
+    help: 'How long a namespace outlives its last path',
+  },
+} as const satisfies Options;
+
 /** Which running process to talk to. */
 export const processOptions = {
   socket: {

@@ -1,4 +1,4 @@
-import type { HostInfo } from 'nvbraid';
+import type { HeadStatus, HostInfo } from 'nvbraid';
 import type { SessionNamespace } from './session.ts';
 
 /** What `serve` answers to `status`. */
@@ -26,8 +26,49 @@ export interface ServeStatus {
   readonly stats: Readonly<Record<string, number>>;
 }
 
-/** What `connect` answers to `status`. */
-export interface ConnectStatus {
+/** A controller of a subsystem that is connected. */
+export interface ControllerStatus {
+  /** As in names of paths: nvme1. */
+  readonly name: string;
+  readonly cntlid: number;
+  readonly state: string;
+  /** Why it is not live. */
+  readonly error: string | null;
+  readonly transport: string;
+  readonly traddr: string;
+  readonly trsvcid: number;
+  /** Empty where the system chooses. */
+  readonly hostTraddr: string;
+  readonly hostIface: string;
+  readonly nrIoQueues: number;
+  readonly queueSize: number;
+  readonly keepAliveMs: number;
+  /** I/O commands that it has now. */
+  readonly depth: number;
+  readonly resets: number;
+  readonly reconnects: number;
+}
+
+/** What native multipath adds to it. */
+export interface SubsystemStatus {
+  /** As nvme-cli names it: nvme-subsys0. */
+  readonly subsystem: string;
+  readonly iopolicy: string;
+  /** The names that can be set. */
+  readonly iopolicies: readonly string[];
+  readonly safeFailover: boolean;
+  readonly stallBound: { readonly ms: number; readonly formula: string };
+  /** Commands that were held back until the end of a lost association was proven, so far. */
+  readonly held: number;
+  readonly controllers: readonly ControllerStatus[];
+  readonly heads: readonly HeadStatus[];
+  readonly namespaces: readonly SessionNamespace[];
+}
+
+/**
+ * What `connect` answers to `status`. State, address, queues are those of the controller that is live, or of the first.
+ */
+export interface ConnectStatus extends SubsystemStatus {
   readonly role: 'connect';
   readonly pid: number;
   readonly version: string;
@@ -47,7 +88,6 @@ export interface ConnectStatus {
   readonly firmware: string;
   readonly nrIoQueues: number;
   readonly queueSize: number;
-  readonly namespaces: readonly SessionNamespace[];
   readonly stats: Readonly<Record<string, unknown>>;
 }
 

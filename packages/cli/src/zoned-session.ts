@@ -1,6 +1,7 @@
 import { isObject, type Methods, type Params } from '@nvbraid/manage';
 import { Cns, Csi, ZoneState } from '@nvbraid/wire';
-import { type HostController, NvbraidError, type ZonedNamespace, type ZoneStateName } from 'nvbraid';
+import { NvbraidError, type ZonedNamespace, type ZoneStateName } from 'nvbraid';
+import type { Connected } from './connected.ts';
 
 /** A zone as it is printed and handed between processes. */
 export interface ZoneEntry {
@@ -36,12 +37,12 @@ export interface ZonedSession {
 }
 
 /** By an association of this process. */
-export function zonedSession(controller: HostController): ZonedSession {
+export function zonedSession(connected: Connected): ZonedSession {
   return {
-    identifyNamespaceZoned: (nsid) => controller.identifyRaw(Cns.CsNamespace, nsid, { csi: Csi.Zoned }),
-    identifyControllerZoned: () => controller.identifyRaw(Cns.CsController, 0, { csi: Csi.Zoned }),
+    identifyNamespaceZoned: (nsid) => connected.admin.identifyRaw(Cns.CsNamespace, nsid, { csi: Csi.Zoned }),
+    identifyControllerZoned: () => connected.admin.identifyRaw(Cns.CsController, 0, { csi: Csi.Zoned }),
     async zoneReport(nsid, { slba, state, limit }) {
-      const zones = await controller.zoned(nsid);
+      const zones = await connected.zoned(nsid);
       const options = { slba, ...(state === null ? {} : { state }), ...(limit === null ? {} : { limit }) };
       return (await zones.report(options)).map((zone) => ({
         slba: zone.zslba,
@@ -52,10 +53,10 @@ export function zonedSession(controller: HostController): ZonedSession {
       }));
     },
     async zoneAppend(nsid, zslba, buffer, fua) {
-      return (await controller.zoned(nsid)).append(zslba, buffer, { fua });
+      return (await connected.zoned(nsid)).append(zslba, buffer, { fua });
     },
     async zoneAction(nsid, action, zone) {
-      await runAction(await controller.zoned(nsid), action, zone);
+      await runAction(await connected.zoned(nsid), action, zone);
     },
   };
 }
@@ -103,8 +104,8 @@ type Whole = (params: Params, name: string, from: number, to: number) => number;
 type Named = <T>(promise: Promise<T>) => Promise<T>;
 
 /** What `nvbraid connect` answers about zones. */
-export function zoneMethods(controller: HostController, whole: Whole, named: Named): Methods {
-  const session = zonedSession(controller);
+export function zoneMethods(connected: Connected, whole: Whole, named: Named): Methods {
+  const session = zonedSession(connected);
   const nsidOf = (params: Params): number => whole(params, 'nsid', 1, 0xfffffffe);
   const most = Number.MAX_SAFE_INTEGER;
   return {

@@ -1,7 +1,7 @@
 import type { NvbraidError } from '@nvbraid/base';
 import { type NamespaceHead, NvmeBio, type NvmePath, RequestState } from '@nvbraid/host';
 import { BioFlag, BioStatus } from '@nvbraid/multipath';
-import { IoOpcode, Status } from '@nvbraid/wire';
+import { DNR, IoOpcode, Status } from '@nvbraid/wire';
 import { LatencyHistogram } from './host-latency.ts';
 import type { IoCommand } from './host-operation.ts';
 import { end, type IoSink } from './io-sink.ts';
@@ -84,10 +84,16 @@ export class HeadSink implements IoSink {
     bio.active = false;
     this.#active.delete(bio);
     const { command } = bio;
-    // Failed by the head itself when no path had it.
-    command.status = bio.status === BioStatus.Ok ? 0 : bio.driverStatus || Status.HostPathingError;
+    command.status = bio.status === BioStatus.Ok ? 0 : bio.driverStatus || this.#ownStatus(bio);
     if (bio.failedMs >= 0) this.histogram.record(this.#head.clock.nowMs() - bio.failedMs);
     ended(command);
+  }
+
+  /** Of a command that the head itself failed: it is beyond the end, or no path had it. */
+  #ownStatus(bio: CommandBio): number {
+    const disk = this.#head.disk;
+    const beyond = disk !== null && bio.offset + bio.bytes > disk.capacityBytes;
+    return beyond ? Status.LbaOutOfRange | DNR : Status.HostPathingError;
   }
 
   submitFused(first: IoCommand, second: IoCommand): boolean {

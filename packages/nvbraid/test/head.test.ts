@@ -66,7 +66,11 @@ describe('a head over real sockets', () => {
       assert.ok(path.commands > 4, `${path.name} took ${path.commands} commands`);
       assert.deepEqual([path.state, path.anaState, path.usable], ['live', 'optimized', true]);
     }
-    await assert.rejects(head.read(head.blockCount, back), { code: 'ENVME' });
+    await assert.rejects(head.read(head.blockCount, back), {
+      code: 'ENVME',
+      statusName: 'LBA Out of Range',
+      dnr: true,
+    });
   });
 
   test('one path may fail to connect, all must not; the same path twice is refused', async () => {

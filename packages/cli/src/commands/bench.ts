@@ -77,7 +77,10 @@ export const bench = command({
       const wanted = { ...connectOptions(options), ...place.address, ctrlLossTmo: 0, signal: stop.signal };
       controller = await advised(place.address, connectController(wanted));
       const where = formatAddress(place.address.traddr, place.address.trsvcid);
-      const { nsid } = chooseNamespace({ where, namespaces: describeNamespaces(controller) }, options['namespace-id']);
+      const { nsid } = chooseNamespace(
+        { where, namespaces: describeNamespaces(controller.namespaces) },
+        options['namespace-id'],
+      );
       return await measure(invocation, controller, controller.namespace(nsid), where, stop);
     } finally {
       terminal.endStatus();
