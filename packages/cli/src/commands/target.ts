@@ -141,8 +141,8 @@ export const target = command({
     'As in nvmetcli, the first word after the path may be the group of the attributes: set PATH attr allow_any_host=1 is set PATH attr_allow_any_host=1. Options that nvmet does not have are called nvbraid_….',
   ],
   options: {
-    long: { type: 'flag', short: 'l', help: 'ls: with the values of attributes' },
-    recursive: { type: 'flag', short: 'R', help: 'ls: with everything below' },
+    long: { type: 'flag', short: 'l', help: 'With ls: also the values of attributes' },
+    recursive: { type: 'flag', short: 'R', help: 'With ls: also everything below' },
     socket: { ...processOptions.socket, help: 'Control socket of a running nvbraid serve; else the only one' },
     ...outputOptions,
   },
