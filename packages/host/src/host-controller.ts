@@ -578,5 +578,6 @@ function maxTransferBytes(mdts: number, mpsmin: number): number {
 
 function refuse(request: HostRequest): void {
   assert(request.state === RequestState.Idle, 'request submitted twice');
+  request.fateUnknown = false;
   finish(request, Status.HostPathingError, 0, 0, 0);
 }

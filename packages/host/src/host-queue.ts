@@ -257,13 +257,13 @@ export class HostQueue implements PduSink {
    */
   submit(request: HostRequest): void {
     assert(request.state === RequestState.Idle, 'request submitted twice');
+    request.fateUnknown = false;
     if (this.state !== 'ready') {
       finish(request, Status.HostPathingError, 0, 0, 0);
       return;
     }
     request.state = RequestState.Waiting;
     request.queue = this;
-    request.fateUnknown = false;
     this.#waiting.push(request);
     this.#want();
   }

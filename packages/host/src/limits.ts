@@ -42,6 +42,9 @@ export const SHUTDOWN_TIMEOUT_MAX_MS = 60_000;
 /** Between two looks whether the commands of a controller that is going have ended. */
 export const DRAIN_POLL_MS = 10;
 
+/** Between two attempts to have a controller reset when the one that is asked has its limit of resets in progress. */
+export const CCR_RETRY_MS = 100;
+
 /** Namespaces of one controller that are looked at. */
 export const NAMESPACES_MAX = 1024;
 /** Asynchronous event requests kept outstanding, if AERL allows as many. */

@@ -1,5 +1,5 @@
 import type { NvbraidError } from '@nvbraid/base';
-import { type NamespaceHead, NvmeBio, type NvmePath, RequestState } from '@nvbraid/host';
+import { mayStillRun, type NamespaceHead, NvmeBio, type NvmePath, RequestState } from '@nvbraid/host';
 import { BioFlag, BioStatus } from '@nvbraid/multipath';
 import { DNR, IoOpcode, Status } from '@nvbraid/wire';
 import { LatencyHistogram } from './host-latency.ts';
@@ -72,8 +72,8 @@ export class HeadSink implements IoSink {
       opcode !== IoOpcode.Verify;
     bio.offset = command.slba < 0 ? 0 : command.slba * this.#head.blockSize;
     bio.bytes = command.slba < 0 ? 0 : command.length;
-    // What may run once only is not sent by another path when its fate is unknown.
-    bio.flags = command.operation!.once ? BioFlag.NoRetry : 0;
+    bio.once = command.operation!.once;
+    bio.flags = 0;
     bio.failedMs = -1;
     bio.active = true;
     this.#active.add(bio);
@@ -98,13 +98,24 @@ export class HeadSink implements IoSink {
 
   submitFused(first: IoCommand, second: IoCommand): boolean {
     const head = this.#head;
-    first.done = this.#ended.get(first) as (request: unknown) => void;
-    second.done = this.#ended.get(second) as (request: unknown) => void;
     const path = head.findPath();
+    first.done = () => this.#fusedEnded(path, first);
+    second.done = () => this.#fusedEnded(path, second);
     if (path !== null) return this.#sendFused(path, first, second);
     if (head.available()) this.#waiting.push({ first, second });
     else end(first, Status.HostPathingError);
     return true;
+  }
+
+  /** Nobody may be told that a pair has failed that may still be executed: something newer would be written. */
+  #fusedEnded(path: NvmePath | null, command: IoCommand): void {
+    const go = (): void => this.#ended.get(command)!(command);
+    const abandoned = (): void => {
+      command.status = Status.CommandAbortedByHost;
+      go();
+    };
+    const { fences } = this.#head.subsystem;
+    if (path === null || !mayStillRun(command) || !fences.holdCommand(path, command, go, abandoned)) go();
   }
 
   #sendFused(path: NvmePath, first: IoCommand, second: IoCommand): boolean {
@@ -126,6 +137,7 @@ export class HeadSink implements IoSink {
         const [{ first }] = this.#waiting.splice(at, 1) as [FusedPair];
         end(first, Status.CommandAbortedByHost);
       } else if (command.state !== RequestState.Idle) command.queue!.cancel(command);
+      else this.#head.subsystem.fences.cancel(command);
       return;
     }
     // Its end is final from now on, and wherever it waits it ends now.

@@ -196,10 +196,10 @@ export class HostIo {
     const answer = { dw0: 0, dw1: 0 };
     const operation = this.#begin(kind, namespace, slba, bytes, signal);
     operation.answered = (dw0, dw1) => Object.assign(answer, { dw0, dw1 });
+    operation.once = true;
     const promise = this.#promise(operation);
     const command = this.#add(operation, slba);
     prepare(command);
-    command.retries = this.maxRetries;
     this.#submit(command);
     await this.#began(operation, promise);
     return answer;

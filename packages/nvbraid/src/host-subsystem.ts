@@ -3,6 +3,7 @@ import { NEVER, NvbraidError } from '@nvbraid/base';
 import {
   type HostController as ControllerCore,
   HostSubsystem as Core,
+  keptKeepAliveMs,
   type NamespaceHead,
   NamespaceRegistry,
   type NvmePath,
@@ -255,15 +256,16 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
     let bound = { ms: 0, formula: 'no controller is connected' };
     for (const core of this.#controllers.keys()) {
       if (core.identify === null) continue;
-      const kato = core.options.keepAliveMs;
-      const traffic = (core.identify.ctratt & Ctratt.Tbkas) !== 0;
-      const detect = kato * 1.5;
+      const { ctratt, cqt, kas } = core.identify;
+      const kato = keptKeepAliveMs(core.options.keepAliveMs, kas);
+      const traffic = (ctratt & Ctratt.Tbkas) !== 0;
+      // Keep Alive goes out every half of it; where traffic counts, a half with traffic is left out.
+      const times = traffic ? 2 : 1.5;
       const safe = this.core.fences.enabled;
-      const quiesce = safe ? quiesceMs(kato, core.identify.cqt, traffic) : 0;
-      const ms = detect + quiesce;
+      const ms = times * kato + (safe ? quiesceMs(kato, cqt, traffic) : 0);
       if (ms < bound.ms) continue;
-      const proof = safe ? ` + ${traffic ? 3 : 2} x keep-alive-tmo + CQT ${core.identify.cqt} ms` : '';
-      bound = { ms, formula: `1.5 x keep-alive-tmo${proof} (keep-alive-tmo ${kato} ms) = ${ms} ms` };
+      const proof = safe ? ` + ${traffic ? 3 : 2} x keep-alive-tmo + CQT ${cqt} ms` : '';
+      bound = { ms, formula: `${times} x keep-alive-tmo${proof} (keep-alive-tmo ${kato} ms) = ${ms} ms` };
     }
     return bound;
   }

@@ -1,3 +1,4 @@
+import { NEVER } from '@nvbraid/base';
 import {
   AdminOpcode,
   AsyncEventNotice,
@@ -8,12 +9,14 @@ import {
   CrossControllerResetSqe,
   Lid,
   parseCrossControllerResetLog,
+  Status,
   statusName,
 } from '@nvbraid/wire';
 import { getLogPageRequest } from '../admin-commands.ts';
 import type { AsyncEvent } from '../async-events.ts';
 import type { HostController } from '../host-controller.ts';
 import { HostRequest } from '../host-request.ts';
+import { CCR_RETRY_MS } from '../limits.ts';
 import type { Fence } from './fences.ts';
 import type { HostSubsystem } from './host-subsystem.ts';
 
@@ -23,26 +26,28 @@ import type { HostSubsystem } from './host-subsystem.ts';
  */
 
 const LOG_BYTES = 8 + 8 * CCR_LOG_MAX_ENTRIES;
+/** Entries that are over are removed when they have been read: the log must not fill up. */
+const REMOVE_COMPLETED = 1;
 
-/**
- * Asks for the reset of what is behind a fence, through a controller that has not been asked yet, or looks what has become
- * of it. Called whenever something may have changed: a controller is live, an event has come.
- */
-export function resetLost(subsystem: HostSubsystem, fence: Fence, event?: AsyncEvent): void {
+/** As `resetLost`, for all fences. Called whenever a controller has come or gone. */
+export function resetAllLost(subsystem: HostSubsystem): void {
+  for (const fence of [...subsystem.fences.pending]) resetLost(subsystem, fence);
+}
+
+/** Asks for the reset of what is behind a fence, through an association that has not been asked yet. */
+export function resetLost(subsystem: HostSubsystem, fence: Fence): void {
   const { reset } = fence;
-  if (reset.state === 'asking') return;
+  if (reset.state === 'asking' || reset.retryMs !== NEVER) return;
   if (reset.state === 'waiting') {
-    // The event may have been lost with the controller that was asked: ask another one then.
-    if (reset.by!.state === 'live') {
-      if (event !== undefined && isCompletion(event)) readLog(subsystem, fence, reset.by!);
-      return;
-    }
+    // What was asked is forgotten with the association that was asked: ask another one then.
+    if (reset.by!.state === 'live' && reset.by!.identify === reset.association) return;
     reset.state = 'idle';
   }
   const by = subsystem.controllers.find((controller) => canReset(controller, fence));
   if (by === undefined) return;
-  reset.asked.add(`${subsystem.indexOf(by)}/${by.cntlid}`);
+  reset.asked.add(by.identify!);
   reset.by = by;
+  reset.association = by.identify;
   reset.state = 'asking';
   const request = new HostRequest();
   CrossControllerResetSqe.emit(request.sqe.view, 0, {
@@ -52,26 +57,38 @@ export function resetLost(subsystem: HostSubsystem, fence: Fence, event?: AsyncE
     cirn: fence.cirn,
   });
   request.done = ({ status, dw0 }) => {
-    if (!subsystem.fences.pending.includes(fence)) return;
-    if (status !== 0) {
-      reset.state = 'idle';
-      subsystem.log(`controller ${by.cntlid} does not reset controller ${fence.cntlid}: ${statusName(status)}`);
-      resetLost(subsystem, fence);
-    } else if (isImmediate(dw0)) {
-      subsystem.log(`controller ${fence.cntlid} was reset by controller ${by.cntlid}`);
-      subsystem.fences.release(fence);
-    } else {
-      reset.state = 'waiting';
-      readLog(subsystem, fence, by); // it may be over by now
-    }
+    if (subsystem.fences.pending.includes(fence)) answered(subsystem, fence, by, status, dw0);
   };
   by.submitAdmin(request);
+}
 
-  function canReset(controller: HostController, { cntlid, cirn, reset: { asked } }: Fence): boolean {
-    const { identify } = controller;
-    if (controller.state !== 'live' || identify === null || identify.ccrl === 0) return false;
-    const itself = controller.cntlid === cntlid && identify.cirn === cirn;
-    return !itself && !asked.has(`${subsystem.indexOf(controller)}/${controller.cntlid}`);
+function canReset(controller: HostController, { cntlid, cirn, reset: { asked } }: Fence): boolean {
+  const { identify } = controller;
+  if (controller.state !== 'live' || identify === null || identify.ccrl === 0) return false;
+  const itself = controller.cntlid === cntlid && identify.cirn === cirn;
+  return !itself && !asked.has(identify);
+}
+
+function answered(subsystem: HostSubsystem, fence: Fence, by: HostController, status: number, dw0: number): void {
+  const { reset } = fence;
+  const code = status & 0x7ff;
+  if (status === 0 && isImmediate(dw0)) {
+    subsystem.log(`controller ${fence.cntlid} was reset by controller ${by.cntlid}`);
+    subsystem.fences.release(fence);
+  } else if (status === 0 || code === Status.CrossControllerResetInProgress) {
+    reset.state = 'waiting';
+    readLog(subsystem, by); // it may be over by now
+  } else if (code === Status.CrossControllerResetLimitExceeded || code === Status.CrossControllerResetLogPageFull) {
+    // The same one can do it, but not now.
+    if (code === Status.CrossControllerResetLogPageFull) readLog(subsystem, by);
+    reset.state = 'idle';
+    reset.asked.delete(reset.association!);
+    reset.retryMs = subsystem.clock.nowMs() + CCR_RETRY_MS;
+    subsystem.wake();
+  } else {
+    reset.state = 'idle';
+    subsystem.log(`controller ${by.cntlid} does not reset controller ${fence.cntlid}: ${statusName(status)}`);
+    resetLost(subsystem, fence);
   }
 }
 
@@ -81,27 +98,35 @@ function isImmediate(dw0: number): boolean {
   return CrossControllerResetResult.irs.get(view, 0) === 1;
 }
 
-function isCompletion({ type, info }: AsyncEvent): boolean {
-  return type === AsyncEventType.Notice && info === AsyncEventNotice.CrossControllerResetCompleted;
+/** An event of `by`: resets that it was asked for may be over. */
+export function resetEvent(subsystem: HostSubsystem, by: HostController, { type, info }: AsyncEvent): void {
+  if (type !== AsyncEventType.Notice || info !== AsyncEventNotice.CrossControllerResetCompleted) return;
+  readLog(subsystem, by);
 }
 
-function readLog(subsystem: HostSubsystem, fence: Fence, by: HostController): void {
-  const request = getLogPageRequest(Lid.CrossControllerReset, LOG_BYTES);
+/** Looks what has become of all that `by` was asked for. */
+function readLog(subsystem: HostSubsystem, by: HostController): void {
+  const association = by.identify;
+  const request = getLogPageRequest(Lid.CrossControllerReset, LOG_BYTES, { lsp: REMOVE_COMPLETED });
+  // The log is as long as it has entries.
+  request.exact = false;
   request.done = ({ status }) => {
-    if (!subsystem.fences.pending.includes(fence) || fence.reset.state !== 'waiting') return;
-    const log = parseCrossControllerResetLog(request.memory.bytes);
-    const entry =
-      status === 0 && log.ok
-        ? log.value.find(({ icid, ciu }) => icid === fence.cntlid && ciu === fence.ciu)
-        : undefined;
-    if (entry === undefined || entry.ccrs === Ccrs.InProgress) return; // the event comes when it is over
-    if (entry.ccrs === Ccrs.Success) {
-      subsystem.log(`controller ${fence.cntlid} was reset by controller ${by.cntlid}`);
-      return subsystem.fences.release(fence);
+    const log = status === 0 ? parseCrossControllerResetLog(request.memory.bytes) : null;
+    if (log === null || !log.ok) return; // the time remains
+    for (const fence of [...subsystem.fences.pending]) {
+      const { reset } = fence;
+      if (reset.state !== 'waiting' || reset.association !== association) continue;
+      const entry = log.value.find(({ icid, ciu }) => icid === fence.cntlid && ciu === fence.ciu);
+      if (entry === undefined || entry.ccrs === Ccrs.InProgress) continue; // the event comes when it is over
+      if (entry.ccrs === Ccrs.Success) {
+        subsystem.log(`controller ${fence.cntlid} was reset by controller ${by.cntlid}`);
+        subsystem.fences.release(fence);
+      } else {
+        subsystem.log(`controller ${by.cntlid} could not reset controller ${fence.cntlid}`);
+        reset.state = 'idle';
+        resetLost(subsystem, fence);
+      }
     }
-    subsystem.log(`controller ${by.cntlid} could not reset controller ${fence.cntlid}`);
-    fence.reset.state = 'idle';
-    resetLost(subsystem, fence);
   };
   by.submitAdmin(request);
 }

@@ -7,7 +7,7 @@ import type { HostControllerState } from '../controller-states.ts';
 import { HostController } from '../host-controller.ts';
 import { TRANSFER_BYTES_MAX } from '../limits.ts';
 import { type NamespaceInfo, sameNamespace } from '../namespace-info.ts';
-import { resetLost } from './cross-reset.ts';
+import { resetAllLost, resetEvent } from './cross-reset.ts';
 import { Fences } from './fences.ts';
 import { NamespaceHead } from './namespace-head.ts';
 import { NvmePath } from './nvme-path.ts';
@@ -189,6 +189,11 @@ export class HostSubsystem {
   #identified(member: Member): NvbraidError | null {
     const { controller } = member;
     const { identify, cntlid } = controller;
+    if (this.fences.enabled && identify!.kas === 0) {
+      return this.#refusal(
+        'the controller does not support Keep Alive, by which it would notice that it was lost: switch safe failover off',
+      );
+    }
     for (const other of this.#members.keys()) {
       if (other === controller || other.identify === null || other.state === 'dead') continue;
       if (other.state === 'live' && other.cntlid === cntlid) {
@@ -214,6 +219,7 @@ export class HostSubsystem {
   #stateChanged(member: Member, state: HostControllerState, error: NvbraidError | null): void {
     const { controller } = member;
     if (error !== null) this.lastError = error;
+    if (state === 'dead') this.fences.associationOver(controller);
     if (state === 'live') this.#live(member);
     else if (state === 'deleting' || state === 'dead') this.#removePaths(member);
     else if (state === 'resetting') {
@@ -224,6 +230,8 @@ export class HostSubsystem {
       this.#members.delete(controller);
       this.#kick();
     }
+    // One that was asked to reset another is gone, and what it was asked with it.
+    if (state !== 'live') resetAllLost(this);
     member.inner.stateChanged(state, error);
   }
 
@@ -235,7 +243,7 @@ export class HostSubsystem {
       if (path.ready && !path.anaPending) path.namespaceHead.setLive(path);
     }
     this.#kick();
-    for (const fence of this.fences.pending) resetLost(this, fence);
+    resetAllLost(this);
   }
 
   #failfast(): void {
@@ -249,18 +257,17 @@ export class HostSubsystem {
   }
 
   #asyncEvent(member: Member, event: AsyncEvent): void {
-    for (const fence of this.fences.pending) resetLost(this, fence, event);
+    resetEvent(this, member.controller, event);
     member.inner.asyncEvent(event);
   }
 
   #fenced(): void {
     for (const fence of this.fences.pending) {
-      if (!fence.told) {
-        fence.told = true;
-        this.events.fenced?.(fence.cntlid, fence.untilMs);
-      }
-      resetLost(this, fence);
+      if (fence.told) continue;
+      fence.told = true;
+      this.events.fenced?.(fence.cntlid, fence.untilMs);
     }
+    resetAllLost(this);
     this.wake();
   }
 
@@ -382,6 +389,7 @@ export class HostSubsystem {
   headRemoved(head: NamespaceHead): void {
     if (head.gone) return;
     head.gone = true;
+    this.fences.cancelHead(head);
     if (this.heads.get(head.nsid) === head) this.heads.delete(head.nsid);
     this.#registry.delete(head);
     head.putDisk();

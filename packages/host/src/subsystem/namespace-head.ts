@@ -1,8 +1,8 @@
-import { AccessState, Head, type HeadTemplate } from '@nvbraid/multipath';
+import { AccessState, BioFlag, Head, type HeadTemplate } from '@nvbraid/multipath';
 import { Status } from '@nvbraid/wire';
 import type { NamespaceInfo } from '../namespace-info.ts';
 import type { HostSubsystem } from './host-subsystem.ts';
-import { isPathError, type NvmeBio } from './nvme-bio.ts';
+import { mayStillRun, type NvmeBio } from './nvme-bio.ts';
 import type { NvmePath } from './nvme-path.ts';
 
 /** A namespace of a subsystem with all its paths: what users read and write. */
@@ -49,9 +49,12 @@ export class NamespaceHead extends Head<NvmePath, NvmeBio> {
 
   /** A command came back from a path. */
   commandEnded(path: NvmePath, bio: NvmeBio): void {
-    const { status, fateUnknown } = bio.request;
+    const { status } = bio.request;
     if (status !== 0 && bio.failedMs < 0) bio.failedMs = this.clock.nowMs();
-    if (fateUnknown && isPathError(status) && this.subsystem.fences.hold(path, bio)) return;
+    if (mayStillRun(bio.request)) {
+      if (bio.once) bio.flags |= BioFlag.NoRetry;
+      if (this.subsystem.fences.hold(path, bio)) return;
+    }
     bio.endOn(this, path, status);
   }
 }

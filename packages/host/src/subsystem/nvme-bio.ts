@@ -13,6 +13,8 @@ export class NvmeBio extends Bio {
   readonly request: HostRequest;
   /** Running it late, when later commands have been completed, would harm: everything but reads. */
   changes = false;
+  /** It may run once only: it is not sent again when nobody knows whether it has run. */
+  once = false;
   /** When a path failed it first, for how long a failover took; negative while none has. */
   failedMs = -1;
 
@@ -31,7 +33,8 @@ export class NvmeBio extends Bio {
 
   /** Ends it on the path that it was sent to. */
   endOn(head: NamespaceHead, path: NvmePath, status: number): void {
-    const outcome = outcomeOf(status);
+    // Nobody looks after a head that is gone: what ends on it has ended.
+    const outcome = head.gone && status !== Status.Success ? Outcome.Final : outcomeOf(status);
     if (head.endBio(this, outcome, bioStatusOf(status)) === Disposition.Retry) path.controller.submitIo(this.request);
   }
 }
@@ -43,6 +46,14 @@ export function outcomeOf(status: number): Outcome {
   if (isPathError(status)) return Outcome.PathError;
   // What is certain to end the same way is not tried again, whether the controller says so (DNR) or not.
   return isTransient(status) ? Outcome.Retryable : Outcome.Final;
+}
+
+/**
+ * Lost with its connection, while the controller may have it. Not so what its submitter has given up: that ends at once,
+ * and it is known that it may run.
+ */
+export function mayStillRun({ status, fateUnknown }: HostRequest): boolean {
+  return fateUnknown && isPathError(status) && (status & 0x7ff) !== Status.CommandAbortedByHost;
 }
 
 /** Path related status (sct 3h). */
