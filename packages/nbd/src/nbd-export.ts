@@ -16,6 +16,8 @@ export interface Extent {
 /** What clients get at: a block device under a name. */
 export interface NbdExport {
   readonly name: string;
+  /** Other names by which clients find it; listings show the first alone. */
+  readonly aliases?: readonly string[];
   /** For people. */
   readonly description?: string;
   readonly device: BlockDevice;
@@ -31,28 +33,37 @@ export interface NbdExport {
 /** The exports of one server by name; the first one is also the one without a name. */
 export class NbdExports {
   readonly #exports = new Map<string, NbdExport>();
+  readonly #names = new Map<string, NbdExport>();
 
-  /** @throws NvbraidError EINVAL, EBUSY when the name is taken */
+  /** @throws NvbraidError EINVAL, EBUSY when a name is taken */
   add(one: NbdExport): void {
-    if (new TextEncoder().encode(one.name).length > MAX_NAME_BYTES) {
-      throw new NvbraidError('EINVAL', `the name of an NBD export has at most ${MAX_NAME_BYTES} bytes`);
-    }
-    if (this.#exports.has(one.name)) {
-      throw new NvbraidError('EBUSY', `there is an NBD export '${one.name}' already`, { retryable: false });
+    const names = [one.name, ...(one.aliases ?? [])];
+    for (const name of names) {
+      if (new TextEncoder().encode(name).length > MAX_NAME_BYTES) {
+        throw new NvbraidError('EINVAL', `the name of an NBD export has at most ${MAX_NAME_BYTES} bytes`);
+      }
+      if (this.#names.has(name)) {
+        throw new NvbraidError('EBUSY', `there is an NBD export '${name}' already`, { retryable: false });
+      }
     }
     if (this.#exports.size >= MAX_EXPORTS) {
       throw new NvbraidError('EINVAL', `a server has at most ${MAX_EXPORTS} NBD exports`);
     }
     this.#exports.set(one.name, one);
+    for (const name of names) this.#names.set(name, one);
   }
 
   /** Clients that use it keep it; nobody gets it anew. */
-  remove(name: string): boolean {
-    return this.#exports.delete(name);
+  remove(name: string): NbdExport | undefined {
+    const one = this.#exports.get(name);
+    if (one === undefined) return undefined;
+    this.#exports.delete(name);
+    for (const known of [name, ...(one.aliases ?? [])]) this.#names.delete(known);
+    return one;
   }
 
   find(name: string): NbdExport | undefined {
-    const found = this.#exports.get(name);
+    const found = this.#names.get(name);
     if (found !== undefined || name !== '') return found;
     return this.#exports.values().next().value;
   }

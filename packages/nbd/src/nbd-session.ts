@@ -399,7 +399,8 @@ export class NbdSession {
       slot.length = 0;
       if (!this.#agreement!.export.device.submit(slot)) return;
     }
-    slot.error = ERROR_OF_RESULT[slot.result]!;
+    // Devices have results of their own, of zones for one: an error is an error.
+    slot.error = ERROR_OF_RESULT[slot.result] ?? NbdError.EIO;
     this.#finish(slot);
   }
 

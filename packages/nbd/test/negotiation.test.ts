@@ -191,3 +191,27 @@ describe('NBD negotiation', () => {
     assert.equal(count, MAX_OPTIONS + 1);
   });
 });
+
+test('an alias leads to the same export, and is not listed', () => {
+  const exports = exportsOf(
+    { name: 'nvme0n1', aliases: ['nqn.x:y/1'], device: memory() },
+    { name: 'b', device: memory() },
+  );
+  const client = new Client(exports);
+  client.greet();
+  assert.deepEqual(
+    client.option(3).map(({ type }) => type),
+    [NbdReply.Server, NbdReply.Server, NbdReply.Ack],
+  );
+  client.option(8);
+  client.option(10, concat(text('nvme0n1'), u32(1), text('base:allocation')));
+  assert.equal(client.option(7, concat(text('nqn.x:y/1'), u16(0))).at(-1)!.type, NbdReply.Ack);
+  assert.equal(client.session.exportName, 'nvme0n1');
+  assert.throws(
+    () => exports.add({ name: 'c', aliases: ['b'], device: memory() }),
+    /there is an NBD export 'b' already/,
+  );
+  assert.equal(exports.find('c'), undefined, 'refused as a whole');
+  exports.remove('nvme0n1');
+  assert.equal(exports.find('nqn.x:y/1'), undefined);
+});
