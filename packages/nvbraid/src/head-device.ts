@@ -12,6 +12,7 @@ export class HeadDevice implements BlockDevice {
   readonly memory: Memory | null = null;
   readonly #head: HostHead;
   #pending = 0;
+  #known = { vwc: Vwc.Present as number, oncs: 0 };
   #idle: (() => void) | null = null;
 
   constructor(head: HostHead) {
@@ -30,26 +31,33 @@ export class HeadDevice implements BlockDevice {
     return this.#head.readOnly;
   }
 
+  /** One controller that may lose what it has confirmed is enough. */
   get volatileWriteCache(): boolean {
-    return (this.#identify((identify) => identify.vwc) & Vwc.Present) !== 0;
+    return (this.#capabilities().vwc & Vwc.Present) !== 0;
   }
 
   get thin(): boolean {
-    return (this.#identify((identify) => identify.oncs) & Oncs.DatasetManagement) !== 0;
+    return (this.#capabilities().oncs & Oncs.DatasetManagement) !== 0;
   }
 
   /** Whether Write Zeroes is a command here; without it zeroes have to be written. */
   get writesZeroes(): boolean {
-    return (this.#identify((identify) => identify.oncs) & Oncs.WriteZeroes) !== 0;
+    return (this.#capabilities().oncs & Oncs.WriteZeroes) !== 0;
   }
 
-  /** Bits that all controllers have. */
-  #identify(field: (identify: { vwc: number; oncs: number }) => number): number {
-    let all = 0xffff;
-    for (const controller of this.#head.subsystem.core.controllers) {
-      if (controller.identify !== null) all &= field(controller.identify);
+  /** What all controllers can do, and what one of them may do to the data; while none is there, as it was before. */
+  #capabilities(): { readonly vwc: number; readonly oncs: number } {
+    let vwc = 0;
+    let oncs = 0xffff;
+    let known = false;
+    for (const { identify } of this.#head.subsystem.core.controllers) {
+      if (identify === null) continue;
+      known = true;
+      vwc |= identify.vwc;
+      oncs &= identify.oncs;
     }
-    return all;
+    if (known) this.#known = { vwc, oncs };
+    return this.#known;
   }
 
   submit(io: Io): boolean {

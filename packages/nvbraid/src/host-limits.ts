@@ -19,3 +19,7 @@ export const ZONE_REPORT_ZONES = 1023;
 export const LOG_PAGE_CHUNK_BYTES = 4096;
 /** What is under way when a user disconnects may take this long to end by itself. */
 export const DISCONNECT_DRAIN_MS = 5_000;
+/** Bytes that a question for allocated blocks lets a controller answer: 255 ranges. */
+export const ALLOCATION_QUERY_BYTES = 4088;
+/** Time that an NBD server which closes waits for the last Flush, in ms: a namespace without a path would keep it for ever. */
+export const NBD_FLUSH_MS = 10_000;

@@ -28,6 +28,7 @@ export * from './host-latency.ts';
 export * from './host-namespace.ts';
 export type { ResvAcquire, ResvRegister, ResvRelease, ResvReport } from './host-reservations.ts';
 export * from './host-subsystem.ts';
+export * from './nbd-heads.ts';
 export * from './nbd-server.ts';
 export * from './pair.ts';
 export * from './target.ts';

@@ -1,8 +1,9 @@
 import { EventEmitter } from 'node:events';
-import { SlabPool } from '@nvbraid/base';
-import type { BlockDevice } from '@nvbraid/blockdev';
+import { Memory, SlabPool } from '@nvbraid/base';
+import { type BlockDevice, type Io, IoOp, IoResult } from '@nvbraid/blockdev';
 import { type NbdEnvironment, type NbdExport, NbdExports, NbdSession } from '@nvbraid/nbd';
 import { type Connection, type Listener, listenUnix, transports } from '@nvbraid/transport';
+import { NBD_FLUSH_MS } from './host-limits.ts';
 import { NBD_CONNECTIONS_MAX, NBD_HANDSHAKE_MS, POOL_BYTES } from './limits.ts';
 import { QueueDriver } from './queue-driver.ts';
 
@@ -19,7 +20,7 @@ interface NbdServerEventMap {
 /** Offers block devices by NBD: heads of this process, files, or whatever is a block device. */
 export class NbdServer extends EventEmitter<NbdServerEventMap> {
   readonly #exports = new NbdExports();
-  readonly #devices: BlockDevice[] = [];
+  readonly #devices = new Set<BlockDevice>();
   readonly #drivers = new Map<NbdSession, QueueDriver>();
   readonly #paused = new Set<QueueDriver>();
   readonly #starved = new Set<NbdSession>();
@@ -48,11 +49,23 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
   /** @throws NvbraidError EINVAL, EBUSY */
   add(one: NbdExport): void {
     this.#exports.add(one);
-    this.#devices.push(one.device);
+    this.#devices.add(one.device);
   }
 
+  /** Clients that use it keep it; nobody gets it anew. Its device is the caller's again, who closes it. */
   remove(name: string): boolean {
-    return this.#exports.remove(name);
+    const removed = this.#exports.remove(name);
+    if (removed !== undefined) this.#devices.delete(removed.device);
+    return removed !== undefined;
+  }
+
+  /** How many connections use each export. */
+  clients(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { exportName } of this.#drivers.keys()) {
+      if (exportName !== null) counts.set(exportName, (counts.get(exportName) ?? 0) + 1);
+    }
+    return counts;
   }
 
   get connections(): number {
@@ -130,10 +143,44 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
     }, NBD_HANDSHAKE_MS);
     await gone;
     clearTimeout(timer);
-    await Promise.all(this.#devices.map((device) => device.close()));
+    await Promise.all([...this.#devices].map((device) => this.#settle(device)));
+  }
+
+  /** The last word: clients may have left without a Flush. */
+  async #settle(device: BlockDevice): Promise<void> {
+    if (device.volatileWriteCache && !device.readOnly) {
+      const result = await flush(device, NBD_FLUSH_MS);
+      if (result === null) this.emit('log', 'the last Flush has not ended in time: what was not flushed may be lost');
+      else if (result !== IoResult.Ok) this.emit('log', 'the last Flush failed: what was not flushed may be lost');
+      // Nothing to wait for: what is under way ends when its connection does.
+      if (result === null) return;
+    }
+    await device.close();
   }
 
   #checkEmpty(): void {
     if (this.#drivers.size === 0 && this.#finishing.size === 0) this.#emptied?.();
   }
+}
+
+/** Null when it takes too long. */
+function flush(device: BlockDevice, waitMs: number): Promise<IoResult | null> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(null), waitMs);
+    const io: Io = {
+      op: IoOp.Flush,
+      offset: 0,
+      length: 0,
+      memory: Memory.alloc(0),
+      memoryOffset: 0,
+      fua: false,
+      deallocate: false,
+      result: IoResult.Ok,
+      done: () => {
+        clearTimeout(timer);
+        resolve(io.result);
+      },
+    };
+    if (device.submit(io)) io.done(io);
+  });
 }
