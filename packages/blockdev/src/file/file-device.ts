@@ -3,7 +3,6 @@ import { type BackgroundWork, type BlockDevice, type Io, IoOp, IoResult, type Op
 import {
   LOCK_SPINS,
   MAX_COMPARE_BYTES,
-  MAX_LOGGED_FAILURES,
   MAX_TRANSFER_BYTES,
   OPTIMISTIC_READS,
   ZERO_STEP_BYTES,
@@ -11,8 +10,9 @@ import {
 } from '../limits.ts';
 import { BUSY, StripeLocks } from '../stripe-locks.ts';
 import type { UncorrectableMarks } from '../uncorrectable-marks.ts';
+import { FailureLog } from './failure-log.ts';
 import { EAGAIN, EOPNOTSUPP, type FileCalls, wouldWait, ZeroMode } from './file-calls.ts';
-import { cannotZero, describe, resultOf } from './file-errors.ts';
+import { cannotZero, describe } from './file-errors.ts';
 import { FileState, type PreparedFileDevice } from './file-spec.ts';
 import { NO_IO, Start, Task } from './file-task.ts';
 import { FlushGate } from './flush-gate.ts';
@@ -42,7 +42,6 @@ export class FileDevice implements BlockDevice {
   readonly marks: UncorrectableMarks | null;
   readonly memory = null;
 
-  readonly #path: string;
   readonly #fd: number;
   readonly #calls: FileCalls;
   readonly #closeFd: () => void;
@@ -50,12 +49,11 @@ export class FileDevice implements BlockDevice {
   readonly #state: Int32Array;
   readonly #shared: boolean;
   readonly #background: BackgroundWork | null;
-  readonly #log: (message: string) => void;
   readonly #asyncWriteBytes: number;
   readonly #gate: FlushGate;
   readonly #line: WaitLine;
   readonly #free: Task[] = [];
-  readonly #logged = new Set<string>();
+  readonly #failures: FailureLog;
   /** False once the file system said that it cannot read without waiting. */
   #readsNow = true;
   /** False once the file system said that it cannot make this kind of zeroes: they are written then. */
@@ -80,7 +78,6 @@ export class FileDevice implements BlockDevice {
     this.volatileWriteCache = prepared.volatileWriteCache;
     this.thin = prepared.thin;
     this.compareAndWrite = prepared.compareAndWrite ?? false;
-    this.#path = prepared.path;
     this.#fd = fd;
     this.#calls = calls;
     this.#closeFd = closeFd;
@@ -88,7 +85,7 @@ export class FileDevice implements BlockDevice {
     this.#locks = new StripeLocks(new Int32Array(prepared.state, FileState.Locks * 4), prepared.blockSize);
     this.#shared = options.threads > 1;
     this.#background = options.background ?? null;
-    this.#log = options.log ?? (() => {});
+    this.#failures = new FailureLog(prepared.path, options.log ?? (() => {}));
     this.marks = openMarks(prepared, options);
     this.#asyncWriteBytes = prepared.asyncWriteBytes;
     this.#line = new WaitLine(
@@ -169,7 +166,7 @@ export class FileDevice implements BlockDevice {
             if (count === EOPNOTSUPP) this.#readsNow = false;
             break;
           }
-          return this.#over(io, this.#failure('read', count));
+          return this.#over(io, this.#failures.failure('read', count));
         }
         if (!guarded || this.#locks.unchanged(io.offset, io.length, sum)) return this.#over(io, IoResult.Ok);
         sum = this.#begin(io.offset, io.length);
@@ -212,7 +209,7 @@ export class FileDevice implements BlockDevice {
     let at = 0;
     while (at < io.length) {
       const count = this.#calls.writeNow(this.#fd, io.memory, io.memoryOffset + at, io.length - at, io.offset + at);
-      if (count <= 0) return this.#failure('write', count);
+      if (count <= 0) return this.#failures.failure('write', count);
       at += count;
     }
     return IoResult.Ok;
@@ -273,7 +270,7 @@ export class FileDevice implements BlockDevice {
     if (count > 0) this.#endTask(t, IoResult.Miscompare);
     else {
       if (count === 0) this.#truncated();
-      else this.#failure('read', count);
+      else this.#failures.failure('read', count);
       this.#endTask(t, IoResult.Unreadable);
     }
     this.#line.run();
@@ -355,7 +352,7 @@ export class FileDevice implements BlockDevice {
     this.#fromPool(t, io.offset, io.length);
     if (count <= 0) {
       // No bytes inside the device: the file was truncated after it was opened.
-      this.#endTask(t, count === 0 ? this.#truncated() : this.#failure('read', count));
+      this.#endTask(t, count === 0 ? this.#truncated() : this.#failures.failure('read', count));
     } else if (whole) {
       this.#endTask(t, IoResult.Ok);
     } else {
@@ -373,7 +370,7 @@ export class FileDevice implements BlockDevice {
       return;
     }
     this.#fromPool(t, io.offset, io.length);
-    this.#endChange(t, count > 0 ? IoResult.Ok : this.#failure('write', count));
+    this.#endChange(t, count > 0 ? IoResult.Ok : this.#failures.failure('write', count));
     this.#line.run();
   }
 
@@ -392,7 +389,7 @@ export class FileDevice implements BlockDevice {
       this.#canZero[mode] = false;
       this.#restart(t);
     } else if (count < 0 || (t.written && count === 0)) {
-      this.#endChange(t, this.#failure('zero', count));
+      this.#endChange(t, this.#failures.failure('zero', count));
     } else {
       t.at += t.step;
       if (t.at < io.length) this.#restart(t);
@@ -488,8 +485,8 @@ export class FileDevice implements BlockDevice {
     this.#calls.syncLater(this.#fd, (error) => {
       if (error !== null && Atomics.exchange(this.#state, FileState.Failed, 1) === 0) {
         // The kernel drops what it could not write and reports that once: a later fdatasync would lie.
-        this.#log(
-          `${this.#path}: fdatasync failed (${describe(error)}); written blocks may be lost, so the device takes no ` +
+        this.#failures.tell(
+          `fdatasync failed (${describe(error)}); written blocks may be lost, so the device takes no ` +
             'more writes or flushes until it is opened anew',
         );
       }
@@ -498,31 +495,14 @@ export class FileDevice implements BlockDevice {
   }
 
   #truncated(): IoResult {
-    this.#say(`${this.#path}: shorter than when it was opened; its end cannot be read`);
+    this.#failures.say('shorter than when it was opened; its end cannot be read');
     return IoResult.MediaError;
   }
 
   /** Another thread has held the stripes for longer than any system call takes. */
   #abandon(t: Task): void {
-    this.#say(
-      `${this.#path}: a thread died while it wrote; some blocks cannot be used until the device is opened anew`,
-    );
+    this.#failures.say('a thread died while it wrote; some blocks cannot be used until the device is opened anew');
     t.io.result = IoResult.Failed;
-  }
-
-  /** @param error negative error number; 0 when the system did nothing and said nothing */
-  #failure(what: string, error: number): IoResult {
-    const result = resultOf(error);
-    if (result === IoResult.MediaError || result === IoResult.Failed) {
-      this.#say(`${this.#path}: ${what} failed (${error === 0 ? 'nothing done' : describe({ errno: error })})`);
-    }
-    return result;
-  }
-
-  #say(message: string): void {
-    if (this.#logged.has(message) || this.#logged.size >= MAX_LOGGED_FAILURES) return;
-    this.#logged.add(message);
-    this.#log(message);
   }
 }
 
