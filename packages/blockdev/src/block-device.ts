@@ -58,6 +58,15 @@ export const IoResult = {
 export type IoResult = (typeof IoResult)[keyof typeof IoResult];
 
 /**
+ * Whose operations they are. Those of different owners take turns at what a thread has little of: a file's way to the
+ * disk. One object for each host and thread.
+ */
+export interface IoOwner {
+  /** Its part, relative to others': at least 1. */
+  readonly weight: number;
+}
+
+/**
  * One operation. The caller owns the object and lends it to the device from `submit` until it is done; it is meant to
  * be used again and again, so that an operation allocates nothing.
  */
@@ -84,6 +93,8 @@ export interface Io {
    * wait, or does them in steps, looks at it before each step, and ends the operation with Failed. Absent: never.
    */
   readonly revoked?: boolean;
+  /** Absent: one that is common to all operations without. */
+  readonly owner?: IoOwner | undefined;
   /** Called with the object itself, in the thread that submitted, when `submit` answered false. */
   done(io: Io): void;
 }

@@ -1,5 +1,5 @@
 import { Memory } from '@nvbraid/base';
-import { type BlockDevice, type Io, IoOp, IoResult } from './block-device.ts';
+import { type BlockDevice, type Io, IoOp, type IoOwner, IoResult } from './block-device.ts';
 
 const NOTHING = Memory.alloc(0);
 
@@ -15,6 +15,7 @@ export interface IoArguments {
   /** CompareAndWrite: what the blocks must hold. */
   compare?: Memory | Uint8Array;
   compareOffset?: number;
+  owner?: IoOwner | undefined;
 }
 
 /** An Io for tests and simple users. One object serves one operation at a time. */
@@ -30,6 +31,7 @@ export class IoRequest implements Io {
   compareOffset = 0;
   result: IoResult = IoResult.Ok;
   revoked = false;
+  owner: IoOwner | undefined = undefined;
   /** Called by `done`, which means: only when `submit` answered false. */
   onDone: (io: this) => void = () => {};
 
@@ -45,6 +47,7 @@ export class IoRequest implements Io {
     const { compare = NOTHING } = options;
     this.compare = compare instanceof Memory ? compare : Memory.over(compare);
     this.compareOffset = options.compareOffset ?? 0;
+    this.owner = options.owner;
     return this;
   }
 

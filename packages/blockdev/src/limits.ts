@@ -47,6 +47,11 @@ export const ZERO_STEP_BYTES = 32 * 1024 * 1024;
 export const ZERO_WRITE_BYTES = 256 * 1024;
 /** fallocate calls of a thread on the pool at a time, so that reads find a pool thread. */
 export const MAX_FALLOCATES = 2;
+/** Threads of Node's pool unless UV_THREADPOOL_SIZE says another number, and the most that it may say. */
+export const POOL_THREADS = 4;
+export const MAX_POOL_THREADS = 1024;
+/** What a call on the pool counts beside the bytes that it moves: as long as it waits for a disk could so much be read. */
+export const POOL_CALL_BYTES = 64 * 1024;
 
 /** Bytes that a thread zeroes in memory in one turn of its event loop: about as long as one large transfer takes. */
 export const ZERO_TURN_BYTES = 4 * 1024 * 1024;

@@ -5,7 +5,7 @@ import * as errors from '../src/file/file-calls.ts';
 import { EAGAIN } from '../src/file/file-calls.ts';
 import { libc } from '../src/file/native.ts';
 import { nativeCalls } from '../src/file/native-calls.ts';
-import { IoOp, IoRequest } from '../src/index.ts';
+import { IoOp } from '../src/index.ts';
 import { OPTIMISTIC_READS, WAIT_RETRIES, WAIT_SCAN, ZERO_STEP_BYTES } from '../src/limits.ts';
 import { Op } from './support/op.ts';
 import { BLOCK, preparedFile, scripted } from './support/scripted-calls.ts';
@@ -326,9 +326,7 @@ describe('zeroing', () => {
   });
 
   it('tells the error number of a call on the pool', native, async () => {
-    const outcome = await new Promise((resolve) =>
-      nativeCalls(libc()!).zeroLater(-1, 0, 0, BLOCK, resolve, new IoRequest()),
-    );
+    const outcome = await new Promise((resolve) => nativeCalls(libc()!).zeroLater(-1, 0, 0, BLOCK, resolve));
     deepEqual(outcome, { errno: -constants.errno.EBADF });
   });
 

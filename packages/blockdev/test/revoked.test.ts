@@ -1,14 +1,9 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { ECANCELED, ZeroMode } from '../src/file/file-calls.ts';
-import { libc } from '../src/file/native.ts';
-import { nativeCalls } from '../src/file/native-calls.ts';
+import { openThreadPool } from '../src/file/thread-pool.ts';
 import { VolatileCache, volatileCache } from '../src/filters/volatile-cache.ts';
 import { type BlockDevice, type Io, IoOp, IoRequest, LowerIo, memoryDevice, openDevice } from '../src/index.ts';
-import { MAX_FALLOCATES, ZERO_STEP_BYTES, ZERO_TURN_BYTES } from '../src/limits.ts';
+import { ZERO_STEP_BYTES, ZERO_TURN_BYTES } from '../src/limits.ts';
 import { Op } from './support/op.ts';
 import { BLOCK, preparedFile, scripted } from './support/scripted-calls.ts';
 
@@ -16,7 +11,6 @@ import { BLOCK, preparedFile, scripted } from './support/scripted-calls.ts';
  * What waits, or is done in steps, when the association that sent it ends: it must not reach the medium any more.
  */
 
-const native = { skip: libc() === null ? 'no system calls by koffi here' : false };
 const filled = (value: number, blocks = 1) => new Uint8Array(blocks * BLOCK).fill(value);
 
 describe('a revoked operation', () => {
@@ -58,23 +52,32 @@ describe('a revoked operation', () => {
     ok(new Op(device, IoOp.Write, { offset: ZERO_STEP_BYTES, memory: filled(1) }).atOnce, 'its stripes are free');
   });
 
-  it('that waits for its fallocate does not get it', native, async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'nvbraid-'));
-    const path = join(directory, 'disk.img');
-    writeFileSync(path, filled(7, MAX_FALLOCATES + 1));
-    const fd = openSync(path, 'r+');
-    const calls = nativeCalls(libc()!);
-    const ios = Array.from({ length: MAX_FALLOCATES + 1 }, () => new IoRequest());
-    const outcomes = ios.map((io, n) => {
-      const { promise, resolve } = Promise.withResolvers<number>();
-      calls.zeroLater(fd, ZeroMode.Keep, n * BLOCK, BLOCK, (error) => resolve(error?.errno ?? 0), io);
-      return promise;
-    });
-    ios.at(-1)!.revoked = true;
-    equal((await Promise.all(outcomes)).at(-1), ECANCELED);
-    deepEqual(new Uint8Array(readFileSync(path).subarray(MAX_FALLOCATES * BLOCK)), filled(7));
-    closeSync(fd);
-    rmSync(directory, { recursive: true });
+  it('that waits for a place on the thread pool does not get it', () => {
+    const { device, calls } = scripted(preparedFile(16, BLOCK), {}, openThreadPool(1));
+    const zeroes = [0, 1, 2].map((n) => new Op(device, IoOp.WriteZeroes, { offset: n * BLOCK, length: BLOCK }));
+    const writes = [4, 8, 12].map((n) => new Op(device, IoOp.Write, { offset: n * BLOCK, memory: filled(9, 2) }));
+    deepEqual(
+      calls.pool.map(({ name }) => name),
+      ['zero', 'zero', 'write', 'write'],
+    );
+    zeroes[2]!.io.revoked = true;
+    writes[2]!.io.revoked = true;
+    for (const name of ['zero', 'zero', 'write', 'write'] as const) calls.end(name);
+    deepEqual([zeroes[2]!.state, writes[2]!.state], ['Failed', 'Failed']);
+    equal(calls.pool.length, 0);
+    equal(calls.data[12 * BLOCK], 0);
+    ok(new Op(device, IoOp.Write, { offset: 2 * BLOCK, memory: filled(1) }).atOnce, 'nothing is held any more');
+  });
+
+  it('that compares on the thread pool does not write afterwards', () => {
+    const { device, calls } = scripted({ ...preparedFile(16), compareAndWrite: true });
+    calls.cached = false;
+    const op = new Op(device, IoOp.CompareAndWrite, { memory: filled(5), compare: filled(0) });
+    op.io.revoked = true;
+    calls.end('read');
+    equal(op.state, 'Failed');
+    equal(calls.pool.length, 0);
+    equal(calls.data[0], 0);
   });
 
   it('that zeroes memory in slices stops between two of them', async () => {

@@ -1,12 +1,10 @@
 import { constants } from 'node:os';
 import type { Memory } from '@nvbraid/base';
-import type { Io } from '../block-device.ts';
 
 const { errno } = constants;
 
 /** Errors as the system calls below answer them: negative error numbers of this system. */
 export const EAGAIN = -errno.EAGAIN;
-export const ECANCELED = -errno.ECANCELED;
 export const EINVAL = -errno.EINVAL;
 export const EIO = -errno.EIO;
 export const ENODEV = -errno.ENODEV;
@@ -48,11 +46,8 @@ export interface FileCalls {
   writeLater(fd: number, memory: Memory, memoryOffset: number, length: number, position: number, done: Done): void;
   /** fdatasync */
   syncLater(fd: number, done: Done): void;
-  /**
-   * Makes a range read as zeroes without writing them; EOPNOTSUPP where that is not possible.
-   * @param io whose step this is: the call fails if it waits and `revoked` becomes true meanwhile
-   */
-  zeroLater(fd: number, mode: ZeroMode, position: number, length: number, done: Done, io: Io): void;
+  /** Makes a range read as zeroes without writing them; EOPNOTSUPP where that is not possible. */
+  zeroLater(fd: number, mode: ZeroMode, position: number, length: number, done: Done): void;
 }
 
 /** True for an answer of `readNow` that means: ask the thread pool. */

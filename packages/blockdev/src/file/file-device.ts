@@ -17,6 +17,8 @@ import { FileState, type PreparedFileDevice } from './file-spec.ts';
 import { NO_IO, Start, Task } from './file-task.ts';
 import { FlushGate } from './flush-gate.ts';
 import { openMarks } from './marks-file.ts';
+import type { PoolLine } from './pool-line.ts';
+import { type ThreadPool, threadPool } from './thread-pool.ts';
 import { WaitLine } from './wait-line.ts';
 
 /**
@@ -25,7 +27,9 @@ import { WaitLine } from './wait-line.ts';
  * Reads of cached data and small writes are system calls in `submit`, since the thread pool would cost several times
  * what they take. (A write into the page cache can be held up by the kernel when too much is dirty, or when it covers
  * part of a page that is not in memory; `asyncWriteBytes: 0` avoids that at the price of the thread pool.) Everything
- * that is sure to wait for a disk runs on the pool: reads of cold data, long writes, fdatasync, fallocate.
+ * that is sure to wait for a disk runs on the pool: reads of cold data, long writes, fdatasync, fallocate. It takes a
+ * place there first, or waits for one (`PoolLine`), which owners of operations share fairly, and holds no stripe
+ * while it waits.
  *
  * The kernel does not keep a read whole against a write of the same page. Blocks are kept whole by stripe locks, used
  * as soon as there is anything to collide with: other threads, or an operation of this thread on the pool. A write
@@ -52,6 +56,7 @@ export class FileDevice implements BlockDevice {
   readonly #asyncWriteBytes: number;
   readonly #gate: FlushGate;
   readonly #line: WaitLine;
+  readonly #pool: ThreadPool;
   readonly #free: Task[] = [];
   readonly #failures: FailureLog;
   /** False once the file system said that it cannot read without waiting. */
@@ -70,8 +75,16 @@ export class FileDevice implements BlockDevice {
   /**
    * @param fd belongs to this thread if several have the device open
    * @param closeFd called last
+   * @param pool default: that of this thread
    */
-  constructor(prepared: PreparedFileDevice, fd: number, options: OpenOptions, calls: FileCalls, closeFd: () => void) {
+  constructor(
+    prepared: PreparedFileDevice,
+    fd: number,
+    options: OpenOptions,
+    calls: FileCalls,
+    closeFd: () => void,
+    pool = threadPool,
+  ) {
     this.blockSize = prepared.blockSize;
     this.blockCount = prepared.blockCount;
     this.readOnly = prepared.readOnly;
@@ -90,7 +103,7 @@ export class FileDevice implements BlockDevice {
     this.#asyncWriteBytes = prepared.asyncWriteBytes;
     this.#line = new WaitLine(
       {
-        start: (task) => this.#start(task.io, task),
+        start: (task) => this.#startTask(task),
         end: (task) => this.#endTask(task, task.io.result),
         abandon: (task) => this.#abandon(task),
       },
@@ -99,7 +112,9 @@ export class FileDevice implements BlockDevice {
     this.#gate = new FlushGate(
       (done) => this.#sync(done),
       (io, failed) => this.#finish(io, failed ? IoResult.MediaError : IoResult.Ok),
+      pool.data,
     );
+    this.#pool = pool;
   }
 
   submit(io: Io): boolean {
@@ -149,13 +164,24 @@ export class FileDevice implements BlockDevice {
     }
   }
 
+  /** Who finds a stripe taken waits for it without a place on the pool. */
+  #startTask(t: Task): Start {
+    const start = this.#start(t.io, t);
+    if (start === Start.Busy) this.#leave(t);
+    return start;
+  }
+
+  /** A stripe is taken. @param task as given to `#start` */
+  #busy(t: Task, task: Task | null): Start {
+    if (task === null) this.#giveTask(t);
+    return Start.Busy;
+  }
+
   #startRead(io: Io, task: Task | null): Start {
     if (io.length > MAX_TRANSFER_BYTES) return this.#over(io, IoResult.NotSupported);
     const exclusive = task !== null && task.attempts >= OPTIMISTIC_READS;
     let sum = 0;
-    if (exclusive) {
-      if (!this.#lock(io.offset, io.length)) return Start.Busy;
-    } else {
+    if (!exclusive) {
       const guarded = this.#guarded;
       sum = this.#begin(io.offset, io.length);
       if (sum === BUSY) return Start.Busy;
@@ -174,6 +200,8 @@ export class FileDevice implements BlockDevice {
       }
     }
     const t = task ?? this.#takeTask(io);
+    if (!this.#place(t, this.#pool.data)) return Start.Later;
+    if (exclusive && !this.#lock(io.offset, io.length)) return Start.Busy;
     t.sum = sum;
     t.locked = exclusive;
     t.at = 0;
@@ -186,10 +214,9 @@ export class FileDevice implements BlockDevice {
     if (this.readOnly) return this.#over(io, IoResult.ReadOnly);
     if (this.#failed) return this.#over(io, IoResult.MediaError);
     if (io.length > MAX_TRANSFER_BYTES) return this.#over(io, IoResult.NotSupported);
-    const now = io.length <= this.#asyncWriteBytes;
-    const guarded = !now || this.#guarded;
-    if (guarded && !this.#lock(io.offset, io.length)) return Start.Busy;
-    if (now) {
+    if (io.length <= this.#asyncWriteBytes) {
+      const guarded = this.#guarded;
+      if (guarded && !this.#lock(io.offset, io.length)) return Start.Busy;
       const result = this.#writeNow(io);
       if (guarded) this.#locks.unlock(io.offset, io.length);
       if (result !== IoResult.Ok || !io.fua) return this.#over(io, result);
@@ -198,6 +225,8 @@ export class FileDevice implements BlockDevice {
       return Start.Later;
     }
     const t = task ?? this.#takeTask(io);
+    if (!this.#place(t, this.#pool.data)) return Start.Later;
+    if (!this.#lock(io.offset, io.length)) return this.#busy(t, task);
     t.locked = true;
     t.at = 0;
     this.#toPool(t);
@@ -229,6 +258,11 @@ export class FileDevice implements BlockDevice {
     const count = now ? this.#calls.readNow(this.#fd, t.blocks, 0, io.length, io.offset) : EAGAIN;
     if (count !== io.length) {
       if (count === EOPNOTSUPP) this.#readsNow = false;
+      if (!this.#place(t, this.#pool.data)) {
+        t.locked = false;
+        this.#locks.unlock(io.offset, io.length);
+        return Start.Later;
+      }
       this.#toPool(t); // an error shows itself there again
       this.#readBlocksLater(t);
       return Start.Later;
@@ -260,14 +294,14 @@ export class FileDevice implements BlockDevice {
       this.#readBlocksLater(t);
       return;
     }
-    if (count > 0 && this.#matches(t)) {
+    if (count > 0 && io.revoked !== true && this.#matches(t)) {
       t.matched = true;
       t.at = 0;
       this.#writeLater(t);
       return;
     }
     this.#fromPool(t, io.offset, io.length);
-    if (count > 0) this.#endTask(t, IoResult.Miscompare);
+    if (count > 0) this.#endTask(t, io.revoked === true ? IoResult.Failed : IoResult.Miscompare);
     else {
       if (count === 0) this.#truncated();
       else this.#failures.failure('read', count);
@@ -282,34 +316,66 @@ export class FileDevice implements BlockDevice {
     if (io.length === 0) return this.#over(io, IoResult.Ok);
     const at = task?.at ?? 0;
     const mode = zeroMode(io);
-    const step = Math.min(io.length - at, this.#canZero[mode] ? ZERO_STEP_BYTES : ZERO_WRITE_BYTES);
-    if (!this.#lock(io.offset + at, step)) return Start.Busy;
+    const canZero = this.#canZero[mode];
+    const step = Math.min(io.length - at, canZero ? ZERO_STEP_BYTES : ZERO_WRITE_BYTES);
     const t = task ?? this.#takeTask(io);
+    if (!this.#place(t, canZero ? this.#pool.zero : this.#pool.data)) return Start.Later;
+    if (!this.#lock(io.offset + at, step)) return this.#busy(t, task);
     t.at = at;
     t.locked = true;
     t.step = step;
     t.stepAt = 0;
-    t.written = !this.#canZero[mode];
+    t.written = !canZero;
     this.#toPool(t);
-    if (!t.written) this.#calls.zeroLater(this.#fd, mode, io.offset + at, step, t.done, io);
+    if (!t.written) this.#calls.zeroLater(this.#fd, mode, io.offset + at, step, t.done);
     else this.#writeZeroesLater(t);
     return Start.Later;
   }
 
   // ---- the thread pool ----
 
+  /** Sees to it that the task has a place in that line; false when it will have its turn later. */
+  #place(t: Task, line: PoolLine): boolean {
+    if (t.placed) return true;
+    t.line = line;
+    t.placed = t.paid ? line.takeAgain() : line.take();
+    if (t.placed) t.paid = true;
+    else if (t.paid) line.addAgain(t);
+    else line.add(t);
+    return t.placed;
+  }
+
+  /** The task's turn in line for the pool. */
+  #turn(t: Task): void {
+    t.placed = true;
+    t.paid = true;
+    // Who has begun to wait for its stripes meanwhile comes first.
+    if (t.io.revoked !== true && this.#line.blocks(t.io)) {
+      this.#leave(t);
+      this.#line.add(t);
+    } else this.#restart(t);
+  }
+
+  #leave(t: Task): void {
+    if (!t.placed) return;
+    t.placed = false;
+    t.line!.leave();
+  }
+
   #toPool(t: Task): void {
     this.#onPool++;
     if (t.locked) this.#holding++;
   }
 
-  /** Gives the stripes back and lets those in line try again. */
+  /** Gives the stripes and the place back. */
   #fromPool(t: Task, lockedOffset: number, lockedLength: number): void {
     this.#onPool--;
-    if (!t.locked) return;
-    t.locked = false;
-    this.#holding--;
-    this.#locks.unlock(lockedOffset, lockedLength);
+    if (t.locked) {
+      t.locked = false;
+      this.#holding--;
+      this.#locks.unlock(lockedOffset, lockedLength);
+    }
+    this.#leave(t);
   }
 
   #readLater(t: Task): void {
@@ -387,11 +453,13 @@ export class FileDevice implements BlockDevice {
       this.#endTask(t, IoResult.Failed);
     } else if (count < 0 && !t.written && cannotZero(count)) {
       this.#canZero[mode] = false;
+      t.paid = false;
       this.#restart(t);
     } else if (count < 0 || (t.written && count === 0)) {
       this.#endChange(t, this.#failures.failure('zero', count));
     } else {
       t.at += t.step;
+      t.paid = false;
       if (t.at < io.length) this.#restart(t);
       else this.#endChange(t, IoResult.Ok);
     }
@@ -400,7 +468,7 @@ export class FileDevice implements BlockDevice {
 
   /** Starts again what has been on the pool; it keeps its place before those who came later. */
   #restart(t: Task): void {
-    const start = this.#start(t.io, t);
+    const start = this.#startTask(t);
     if (start === Start.Busy) this.#line.add(t);
     else if (start === Start.Done) this.#endTask(t, t.io.result);
   }
@@ -463,9 +531,15 @@ export class FileDevice implements BlockDevice {
   }
 
   #takeTask(io: Io): Task {
-    const t = this.#free.pop() ?? new Task((task, count) => this.#poolDone(task, count));
+    const t =
+      this.#free.pop() ??
+      new Task(
+        (task, count) => this.#poolDone(task, count),
+        (task) => this.#turn(task),
+      );
     t.io = io;
     t.at = 0;
+    t.paid = false;
     t.attempts = 0;
     return t;
   }
@@ -473,6 +547,7 @@ export class FileDevice implements BlockDevice {
   #giveTask(t: Task): void {
     t.io = NO_IO;
     this.#free.push(t);
+    this.#leave(t);
   }
 
   // ---- failing ----

@@ -1,6 +1,8 @@
 import { Memory } from '@nvbraid/base';
-import { type Io, IoOp, IoResult } from '../block-device.ts';
+import { type Io, IoOp, type IoOwner, IoResult } from '../block-device.ts';
+import { ZERO_WRITE_BYTES } from '../limits.ts';
 import { type Done, EIO } from './file-calls.ts';
+import type { PoolCall, PoolLine } from './pool-line.ts';
 
 /** How the start of an operation went. */
 export const Start = {
@@ -13,8 +15,8 @@ export const Start = {
 } as const;
 export type Start = (typeof Start)[keyof typeof Start];
 
-/** An operation in line or on the thread pool; used again and again. */
-export class Task {
+/** An operation in one of the lines or on the thread pool; used again and again. */
+export class Task implements PoolCall {
   io: Io = NO_IO;
   /** Bytes done; for zeroing, of the steps before this one. */
   at = 0;
@@ -34,11 +36,36 @@ export class Task {
   attempts = 0;
   /** How often it was looked at in line for other threads' sake. */
   looks = 0;
+  next: PoolCall | null = null;
+  /** Where it waits for a place on the thread pool, or has one. */
+  line: PoolLine | null = null;
+  placed = false;
+  /** It has had a place for what it does now: if it must give that back, it need not wait for its owner's turn again. */
+  paid = false;
   /** For the calls; made once. */
   readonly done: Done;
+  readonly #turn: (task: Task) => void;
 
-  constructor(poolDone: (task: Task, count: number) => void) {
+  constructor(poolDone: (task: Task, count: number) => void, turn: (task: Task) => void) {
     this.done = (error, count = 0) => poolDone(this, error === null ? count : (error.errno ?? EIO));
+    this.#turn = turn;
+  }
+
+  get owner(): IoOwner | undefined {
+    return this.io.owner;
+  }
+
+  get revoked(): boolean {
+    return this.io.revoked === true;
+  }
+
+  get bytes(): number {
+    const { op, length } = this.io;
+    return op === IoOp.WriteZeroes || op === IoOp.Deallocate ? Math.min(length - this.at, ZERO_WRITE_BYTES) : length;
+  }
+
+  turn(): void {
+    this.#turn(this);
   }
 }
 

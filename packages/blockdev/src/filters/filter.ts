@@ -4,6 +4,7 @@ import {
   type DeviceSpec,
   type Io,
   IoOp,
+  type IoOwner,
   IoResult,
   type OpenOptions,
   type PreparedDevice,
@@ -99,6 +100,10 @@ export class LowerIo implements Io {
   /** As the operation in whose place this one goes. */
   get revoked(): boolean {
     return this.#upper?.revoked === true;
+  }
+
+  get owner(): IoOwner | undefined {
+    return this.#upper?.owner;
   }
 
   /** The same operation as the caller's. */

@@ -3,6 +3,8 @@ import { type Done, EAGAIN, EIO, EOPNOTSUPP, type FileCalls, type ZeroMode } fro
 import { FileDevice } from '../../src/file/file-device.ts';
 import type { PreparedFileDevice } from '../../src/file/file-spec.ts';
 import { FileState } from '../../src/file/file-spec.ts';
+import { PoolLine } from '../../src/file/pool-line.ts';
+import type { ThreadPool } from '../../src/file/thread-pool.ts';
 import { fileDevice, type OpenOptions } from '../../src/index.ts';
 import { StripeLocks } from '../../src/stripe-locks.ts';
 
@@ -113,13 +115,14 @@ export function preparedFile(blocks: number, asyncWriteBytes = 4 * BLOCK): Prepa
   };
 }
 
-/** A view of one thread on a scripted file. */
+/** A view of one thread on a scripted file. @param pool default: one with room for whatever a test starts */
 export function scripted(
   prepared: PreparedFileDevice,
   options: Partial<OpenOptions> = {},
+  pool: ThreadPool = { data: new PoolLine(10_000), zero: new PoolLine(10_000) },
 ): { device: FileDevice; calls: ScriptedCalls } {
   const calls = new ScriptedCalls(prepared.size!);
-  const device = new FileDevice(prepared, -1, { threads: 1, ...options }, calls, () => {});
+  const device = new FileDevice(prepared, -1, { threads: 1, ...options }, calls, () => {}, pool);
   return { device, calls };
 }
 

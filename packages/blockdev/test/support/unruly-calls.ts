@@ -25,10 +25,10 @@ export function unruly(rng: Rng, blockSize: number): FileCalls {
     writeLater: (...[fd, memory, memoryOffset, length, position, done]: [...Arguments, Done]) =>
       late(() => real.writeLater(fd, memory, memoryOffset, short(length), position, done)),
     syncLater: (_fd, done) => late(() => process.nextTick(done, null)),
-    zeroLater: (fd, mode, position, length, done, io) =>
+    zeroLater: (fd, mode, position, length, done) =>
       late(() => {
         if (rng.chance(0.05)) process.nextTick(done, { errno: EOPNOTSUPP });
-        else real.zeroLater(fd, mode, position, length, done, io);
+        else real.zeroLater(fd, mode, position, length, done);
       }),
   };
 }
