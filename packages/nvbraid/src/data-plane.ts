@@ -339,7 +339,10 @@ export class DataPlane {
       share = new HostShare(hostId, new HostBlock(host), this.#options.row);
       this.#shares.set(hostId, share);
     }
-    if (metered) queue.memory.share = share;
+    if (metered) {
+      queue.memory.share = share;
+      if (queue.commands instanceof IoCommands) queue.commands.owner = share;
+    }
     this.scheduler.add(driver, share, metered);
   }
 

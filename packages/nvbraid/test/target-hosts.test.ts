@@ -119,6 +119,32 @@ test('a host with as many commands as it may have is not read; when they end it 
   await closing(target, device, [first, second]);
 });
 
+test('devices are told whose operations are whose, by hosts and not by queues, and with what weight', async () => {
+  const device = new HeldDevice();
+  const { target, port, attach } = await serving({ reactors: 0, hosts: { [RAW]: { weight: 7 } } }, 'tcp', device);
+  const { cntlid } = await RawPeer.admin(port, NQN);
+  const peers = [await RawPeer.io(port, NQN, cntlid, 1), await RawPeer.io(port, NQN, cntlid, 2)];
+  for (const [i, peer] of peers.entries()) {
+    peer.write(rw(Read, 1, 0, 1), rw(Read, 2, 0, 1));
+    await device.started(2 * i + 2);
+  }
+  const other = await attach('other');
+  const read = other.namespace(1).read(0, Buffer.alloc(4096));
+  await device.started(5);
+  const [mine, , , last, theirs] = device.held.map(({ owner }) => owner!);
+  assert.equal(last, mine);
+  assert.notEqual(theirs, mine);
+  assert.deepEqual([mine!.weight, theirs!.weight], [7, 1]);
+  target.hosts.setOptions(RAW, { weight: 2 });
+  peers[0]!.write(rw(Read, 3, 0, 1));
+  await device.started(6);
+  assert.equal(mine!.weight, 2);
+  device.finish();
+  await read;
+  await other.disconnect();
+  await closing(target, device, peers);
+});
+
 test('the payload memory of one host is bounded, however many queues it has; others find theirs', async () => {
   const device = new HeldDevice();
   const limits = { payloadBytesPerHost: 1 << 20 };

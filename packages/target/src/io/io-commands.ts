@@ -1,5 +1,5 @@
 import { assert, type Slab } from '@nvbraid/base';
-import { IoOp, IoResult } from '@nvbraid/blockdev';
+import { IoOp, type IoOwner, IoResult } from '@nvbraid/blockdev';
 import { Csi, DNR, IoOpcode, RwSqe, Sqe, Status } from '@nvbraid/wire';
 import type { CommandError } from '../error-log.ts';
 import { type NamespaceEntry, type NamespaceTable, NamespaceView } from '../namespace-table.ts';
@@ -86,6 +86,8 @@ export class IoCommands implements CommandSet {
   readonly #nvmOnly: boolean;
   /** The queue is gone: what its commands would still do might come after the host has done it by another way. */
   fenced = false;
+  /** Whose operations they are, for devices that share out what a thread has little of; set once, when it is known. */
+  owner: IoOwner | undefined = undefined;
   readonly #tasks: IoTask[] = [];
 
   constructor(table: NamespaceTable, counters: IoCounters, options: IoCommandsOptions = {}) {

@@ -1,5 +1,5 @@
 import type { Memory } from '@nvbraid/base';
-import { type Io, IoOp, IoResult } from '@nvbraid/blockdev';
+import { type Io, IoOp, type IoOwner, IoResult } from '@nvbraid/blockdev';
 import type { NamespaceEntry } from '../namespace-table.ts';
 import type { Request } from '../request.ts';
 import type { IoCommand } from './io-command.ts';
@@ -50,6 +50,10 @@ export class IoTask implements Io {
   /** The queue that sent the command is gone, or its host is. */
   get revoked(): boolean {
     return this.commands.over;
+  }
+
+  get owner(): IoOwner | undefined {
+    return this.commands.owner;
   }
 
   done(): void {
