@@ -85,8 +85,8 @@ export function startBaseline(baseline: CompiledBaseline, cpu?: number): Promise
   return startServer('the C target', baseline.target, args, cpu);
 }
 
-export function startOurs(cpu?: number, nodeOptions: string[] = []): Promise<Server> {
-  const args = [...nodeOptions, join(import.meta.dirname, 'our-target.ts')];
+export function startOurs(cpu?: number, nodeOptions: string[] = [], ownArgs: string[] = []): Promise<Server> {
+  const args = [...nodeOptions, join(import.meta.dirname, 'our-target.ts'), ...ownArgs];
   return startServer('our target', process.execPath, args, cpu);
 }
 

@@ -2,12 +2,16 @@
  * npm run bench:fairness: what a polite host (one queue, one 4 KiB read at a time) gets beside a greedy one (16 queues,
  * 128 reads of 128 KiB on each). Both use one reactor. Where both say that they are the same host the target has nothing
  * to share: that is what it was before there were turns.
+ *
+ * --cold DIRECTORY: the namespace is a file there, which is dropped from the page cache again and again, so that reads
+ * wait for the disk.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { compileBaseline } from './baseline.ts';
 import { SUBSYSTEM_NQN } from './cases.ts';
 import { BenchError, choosePinning, killChildren, runLoad, startOurs } from './children.ts';
+import { ColdFile } from './cold-file.ts';
 import type { LoadReport } from './statistics.ts';
 
 const POLITE = ['--rw', 'randread', '--bs', '4096', '--depth', '1'];
@@ -17,12 +21,18 @@ const HOST = 'nqn.2026-01.io.github.nvbraid:fairness-';
 const LEAD = 1;
 
 const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '3' }, rounds: { type: 'string', default: '3' } },
+  options: {
+    seconds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '3' },
+    cold: { type: 'string' },
+  },
 });
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 if (!(seconds >= 0.5 && seconds <= 60 && rounds >= 1 && rounds <= 20)) {
-  process.stderr.write('usage: npm run bench:fairness -- [--seconds 0.5 to 60] [--rounds 1 to 20]\n');
+  process.stderr.write(
+    'usage: npm run bench:fairness -- [--seconds 0.5 to 60] [--rounds 1 to 20] [--cold DIRECTORY]\n',
+  );
   process.exit(2);
 }
 
@@ -43,13 +53,14 @@ async function main(): Promise<void> {
   const baseline = compileBaseline();
   if (typeof baseline === 'string') throw new BenchError(baseline);
   const pinning = choosePinning();
-  const server = await startOurs(pinning?.server);
+  const file = values.cold === undefined ? null : new ColdFile(values.cold);
+  const server = await startOurs(pinning?.server, [], file === null ? [] : [file.path]);
   // The loads share a CPU: the greedy one yields it, so that what is measured is the target and not that CPU.
   const load = (args: readonly string[], host: string, time: number): Promise<LoadReport> => {
     const all = [...args, '--seconds', String(time), '--warmup', '0.3', '--hostnqn', `${HOST}${host}`];
     return runLoad(baseline, server, all, pinning?.load, SUBSYSTEM_NQN, args === GREEDY ? 19 : 0);
   };
-  await load(['--fill', ...POLITE], 'b', 0.5);
+  if (file === null) await load(['--fill', ...POLITE], 'b', 0.5);
   const reports = new Map<string, { polite: LoadReport[]; greedy: LoadReport[] }>();
   for (const { name } of CASES) reports.set(name, { polite: [], greedy: [] });
   for (let round = 0; round < rounds; round++) {
@@ -80,6 +91,7 @@ async function main(): Promise<void> {
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
   await server.stop();
+  file?.remove();
 }
 
 function median(list: readonly number[]): number {

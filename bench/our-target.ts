@@ -1,16 +1,20 @@
 /*
- * Our target as the benchmark runs it, in a process of its own: one reactor, one namespace in memory.
+ * Our target as the benchmark runs it, in a process of its own: one reactor, one namespace in memory, or on the file
+ * that the first argument names.
  * Prints "listening PORT"; ends by SIGTERM, and with its standard input, so that it never outlives what started it.
  */
-import { memoryDevice } from '@nvbraid/blockdev';
+import { fileDevice, memoryDevice } from '@nvbraid/blockdev';
 import { createTarget } from 'nvbraid';
 import { ADDRESS, BLOCK_SIZE, NAMESPACE_MIB, SUBSYSTEM_NQN } from './cases.ts';
 
 const target = await createTarget({ reactors: 1 });
 target.addSubsystem({ nqn: SUBSYSTEM_NQN });
-await target.addNamespace(SUBSYSTEM_NQN, {
-  device: memoryDevice({ size: NAMESPACE_MIB * 2 ** 20, blockSize: BLOCK_SIZE }),
-});
+const [, , path] = process.argv;
+const device =
+  path === undefined
+    ? memoryDevice({ size: NAMESPACE_MIB * 2 ** 20, blockSize: BLOCK_SIZE })
+    : fileDevice({ path, blockSize: BLOCK_SIZE });
+await target.addNamespace(SUBSYSTEM_NQN, { device });
 const port = await target.listen({ transport: 'tcp', address: ADDRESS, port: 0, subsystems: [SUBSYSTEM_NQN] });
 process.stdout.write(`listening ${port.port}\n`);
 
