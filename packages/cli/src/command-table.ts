@@ -18,8 +18,11 @@ import { filterSet } from './commands/filter-set.ts';
 import { flush } from './commands/flush.ts';
 import { idCtrl } from './commands/id-ctrl.ts';
 import { idNs } from './commands/id-ns.ts';
+import { getIopolicy, setIopolicy } from './commands/iopolicy.ts';
 import { list } from './commands/list.ts';
+import { listSubsys } from './commands/list-subsys.ts';
 import { read } from './commands/read.ts';
+import { reset } from './commands/reset.ts';
 import { resvAcquire } from './commands/resv-acquire.ts';
 import { resvRegister } from './commands/resv-register.ts';
 import { resvRelease } from './commands/resv-release.ts';
@@ -38,7 +41,7 @@ import { znsCloseZone, znsFinishZone, znsOfflineZone, znsOpenZone, znsResetZone 
 /** The commands by what they are for, as the help shows them. Parsing, help and completion are made of this table. */
 export const COMMAND_GROUPS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
   { title: 'Target', commands: [serve, target, demo] },
-  { title: 'Host', commands: [discover, connect, disconnect, list] },
+  { title: 'Host', commands: [discover, connect, disconnect, list, listSubsys, getIopolicy, setIopolicy, reset] },
   {
     title: 'Controller and namespace',
     commands: [idCtrl, idNs, read, write, compare, flush, writeZeroes, dsm, verify, copy, writeUncor],

@@ -1,22 +1,45 @@
 import { ControlClient, runningProcesses } from '@nvbraid/manage';
 import { NvbraidError } from 'nvbraid';
 import { command } from '../command.ts';
+import { controllerName } from '../device-name.ts';
 import { onlyProcess } from '../open-session.ts';
 import { processOptions } from '../options.ts';
 import { processStatus } from '../process-session.ts';
 import { plural } from '../size.ts';
+import { UsageError } from '../usage-error.ts';
 
 export const disconnect = command({
   name: 'disconnect',
   summary: 'End what a running nvbraid connect has connected',
-  description: ['The process finishes what is under way, tells the controller, and exits.'],
+  description: [
+    'The process finishes what is under way, tells the controllers, and exits. With -d one controller of several is disconnected: its path goes, the process and the other paths stay.',
+  ],
   options: {
     nqn: { type: 'text', short: 'n', value: 'NQN', help: 'Every connection to this subsystem' },
+    device: {
+      type: 'text',
+      short: 'd',
+      value: 'DEVICE',
+      completes: 'none',
+      help: 'This controller only, as list-subsys names it, e.g. nvme1',
+    },
     ...processOptions,
   },
   examples: [{ line: 'nvbraid disconnect -n nqn.2026-01.io.nvbraid:box:disk', help: 'by the name of the subsystem' }],
   async run({ options, terminal }) {
     const { nqn } = options;
+    if (options.device !== undefined) {
+      if (nqn !== undefined) throw new UsageError('-n and -d exclude each other');
+      const controller = controllerName(options.device)!;
+      const client = await ControlClient.connect(options.socket ?? (await onlyProcess('connect')));
+      try {
+        await client.call('remove-controller', { controller });
+      } finally {
+        client.close();
+      }
+      terminal.line(`disconnected ${controller}`);
+      return 0;
+    }
     const sockets =
       options.socket !== undefined
         ? [options.socket]
@@ -41,7 +64,7 @@ async function disconnectOne(path: string, nqn: string | undefined): Promise<num
     }
     if (nqn !== undefined && status.address.nqn !== nqn) return 0;
     await client.call('disconnect');
-    return 1;
+    return status.controllers.length;
   } finally {
     client.close();
   }

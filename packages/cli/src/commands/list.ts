@@ -1,11 +1,11 @@
-import { ControlClient, runningProcesses } from '@nvbraid/manage';
 import type { HostInfo } from 'nvbraid';
 import { formatAddress } from '../association.ts';
 import { command } from '../command.ts';
 import { outputOptions, processOptions, verboseOption } from '../options.ts';
-import { processStatus } from '../process-session.ts';
+import { allStatuses, type Found, isConnected } from '../process-list.ts';
 import { formatDuration, formatSize, plural } from '../size.ts';
 import type { ConnectStatus, ProcessStatus, ServeStatus } from '../status.ts';
+import { devicesJson } from '../subsystem-json.ts';
 import { type Column, table } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -16,7 +16,7 @@ export const list = command({
   summary: 'List the nvbraid processes that run here, and their namespaces',
   description: [
     'Asks every process that has a control socket: what nvbraid serve serves, what nvbraid connect is connected to.',
-    'With -o json the connected namespaces stand under Devices as nvme-cli prints them, and what is served under Targets.',
+    'With -o json the connected namespaces stand under Devices as nvme-cli prints them (with -v by subsystem, with controllers and paths), and what is served under Targets.',
   ],
   options: {
     socket: { ...socket, help: 'Control socket of the only process to list' },
@@ -25,41 +25,13 @@ export const list = command({
   },
   examples: [{ line: 'nvbraid list -o json', help: 'for a script' }],
   async run({ options, terminal }) {
-    const statuses = await allStatuses(options.socket, terminal);
-    if (options['output-format'] === 'json') terminal.json(asJson(statuses));
+    const statuses = await allStatuses(options.socket, terminal, 'list');
+    if (options['output-format'] === 'json') terminal.json(asJson(statuses, options.verbose > 0));
     else if (statuses.length === 0) terminal.note('No nvbraid process is running here.');
     else print(statuses, options.verbose > 0, terminal);
     return 0;
   },
 });
-
-interface Found {
-  readonly socket: string;
-  readonly status: ProcessStatus;
-}
-
-async function allStatuses(only: string | undefined, terminal: Terminal): Promise<Found[]> {
-  if (only !== undefined) return [{ socket: only, status: await statusOf(only) }];
-  const found: Found[] = [];
-  for (const process of await runningProcesses()) {
-    try {
-      found.push({ socket: process.socket, status: await statusOf(process.socket) });
-    } catch (error) {
-      // It may have ended since; a process that hangs must not hide the others.
-      terminal.note(`nvbraid list: process ${process.pid} does not answer: ${(error as Error).message}`);
-    }
-  }
-  return found;
-}
-
-async function statusOf(path: string): Promise<ProcessStatus> {
-  const client = await ControlClient.connect(path);
-  try {
-    return await processStatus(client);
-  } finally {
-    client.close();
-  }
-}
 
 const COLUMNS: readonly Column[] = [
   { title: 'PID', right: true },
@@ -84,7 +56,9 @@ function print(statuses: readonly Found[], verbose: boolean, terminal: Terminal)
     terminal.line(`  socket   ${socket}`);
     if (status.role === 'connect') {
       terminal.line(`  host     ${status.hostnqn} (${status.hostid})`);
-      terminal.line(`  queues   ${status.nrIoQueues} of ${status.queueSize} entries, controller ${status.cntlid}`);
+      for (const { name, cntlid, nrIoQueues, queueSize, state } of status.controllers) {
+        terminal.line(`  queues   ${nrIoQueues} of ${queueSize} entries, controller ${cntlid} (${name}) ${state}`);
+      }
     } else {
       for (const subsystem of status.subsystems) {
         for (const namespace of subsystem.namespaces) {
@@ -122,8 +96,8 @@ function serveRows(status: ServeStatus): string[][] {
 }
 
 function connectRows(status: ConnectStatus): string[][] {
-  const { traddr, trsvcid, nqn } = status.address;
-  return rowsOf(status, nqn, status.namespaces, formatAddress(traddr, trsvcid), status.state);
+  const addresses = status.controllers.map(({ traddr, trsvcid }) => formatAddress(traddr, trsvcid));
+  return rowsOf(status, status.address.nqn, status.namespaces, addresses.join(' '), status.state);
 }
 
 function rowsOf(
@@ -145,7 +119,7 @@ function rowsOf(
   ]);
 }
 
-function asJson(statuses: readonly Found[]): object {
+function asJson(statuses: readonly Found[], verbose: boolean): object {
   const devices: object[] = [];
   const targets: object[] = [];
   for (const { socket, status } of statuses) {
@@ -175,5 +149,5 @@ function asJson(statuses: readonly Found[]): object {
       });
     }
   }
-  return { Devices: devices, Targets: targets };
+  return { Devices: verbose ? devicesJson(statuses.filter(isConnected)) : devices, Targets: targets };
 }
