@@ -39,10 +39,17 @@ export function rw(opc: number, cid: number, slba: number, blocks: number, data?
   );
 }
 
-export function connectCapsule(nqn: string, qid: number, cntlid: number, sqsize = 127, dataBytes = 1024): Uint8Array {
+export function connectCapsule(
+  nqn: string,
+  qid: number,
+  cntlid: number,
+  sqsize = 127,
+  dataBytes = 1024,
+  hostnqn = HOSTNQN,
+): Uint8Array {
   const data = Buffer.alloc(dataBytes);
   const hostid = '11111111-2222-4333-8444-555555555555';
-  data.set(ConnectData.toBytes({ hostid, cntlid, subnqn: nqn, hostnqn: HOSTNQN }));
+  data.set(ConnectData.toBytes({ hostid, cntlid, subnqn: nqn, hostnqn }));
   const sqe = ConnectSqe.toBytes({ fctype: FabricsType.Connect, qid, sqsize, sglLength: 1024, sglId: SglId.inCapsule });
   return capsule(sqe, data);
 }
@@ -78,17 +85,24 @@ export class RawPeer {
   }
 
   /** An association: its admin queue, enabled. */
-  static async admin(port: number, nqn: string): Promise<{ admin: RawPeer; cntlid: number }> {
+  static async admin(port: number, nqn: string, hostnqn = HOSTNQN): Promise<{ admin: RawPeer; cntlid: number }> {
     const admin = await RawPeer.open(port);
-    admin.write(connectCapsule(nqn, 0, 0xffff, 31));
+    admin.write(connectCapsule(nqn, 0, 0xffff, 31, 1024, hostnqn));
     const cntlid = (await admin.response()).dw0 & 0xffff;
     await admin.setProperty(Property.CC, 0x00460001);
     return { admin, cntlid };
   }
 
-  static async io(port: number, nqn: string, cntlid: number, qid = 1, sqsize = 127): Promise<RawPeer> {
+  static async io(
+    port: number,
+    nqn: string,
+    cntlid: number,
+    qid = 1,
+    sqsize = 127,
+    hostnqn = HOSTNQN,
+  ): Promise<RawPeer> {
     const peer = await RawPeer.open(port);
-    peer.write(connectCapsule(nqn, qid, cntlid, sqsize));
+    peer.write(connectCapsule(nqn, qid, cntlid, sqsize, 1024, hostnqn));
     const { status } = await peer.response();
     if (status !== 0) throw new Error(`Connect of queue ${qid}: status 0x${status.toString(16)}`);
     return peer;
