@@ -1,4 +1,5 @@
 import type { Command } from './command.ts';
+import { anaLog } from './commands/ana-log.ts';
 import { bench } from './commands/bench.ts';
 import { compare } from './commands/compare.ts';
 import { completion } from './commands/completion.ts';
@@ -8,6 +9,7 @@ import { demo } from './commands/demo.ts';
 import { disconnect } from './commands/disconnect.ts';
 import { discover } from './commands/discover.ts';
 import { dsm } from './commands/dsm.ts';
+import { errorLog } from './commands/error-log.ts';
 import { faultAdd } from './commands/fault-add.ts';
 import { faultClear } from './commands/fault-clear.ts';
 import { faultList } from './commands/fault-list.ts';
@@ -28,6 +30,8 @@ import { resvRegister } from './commands/resv-register.ts';
 import { resvRelease } from './commands/resv-release.ts';
 import { resvReport } from './commands/resv-report.ts';
 import { serve } from './commands/serve.ts';
+import { showRegs } from './commands/show-regs.ts';
+import { smartLog } from './commands/smart-log.ts';
 import { target } from './commands/target.ts';
 import { verify } from './commands/verify.ts';
 import { write } from './commands/write.ts';
@@ -44,7 +48,23 @@ export const COMMAND_GROUPS: readonly { readonly title: string; readonly command
   { title: 'Host', commands: [discover, connect, disconnect, list, listSubsys, getIopolicy, setIopolicy, reset] },
   {
     title: 'Controller and namespace',
-    commands: [idCtrl, idNs, read, write, compare, flush, writeZeroes, dsm, verify, copy, writeUncor],
+    commands: [
+      idCtrl,
+      idNs,
+      anaLog,
+      smartLog,
+      errorLog,
+      showRegs,
+      read,
+      write,
+      compare,
+      flush,
+      writeZeroes,
+      dsm,
+      verify,
+      copy,
+      writeUncor,
+    ],
   },
   { title: 'Reservations', commands: [resvRegister, resvAcquire, resvRelease, resvReport] },
   {

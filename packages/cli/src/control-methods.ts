@@ -8,14 +8,6 @@ export function controllerMethods(connected: Connected): Methods {
   const namespaceOf = (params: Params): HostNamespace => connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
   return {
     ...zoneMethods(connected, whole, named),
-    identify: async (params) => {
-      const cns = whole(params, 'cns', 0, 255);
-      const nsid = whole(params, 'nsid', 0, 0xffffffff);
-      const csi = params.csi === undefined ? 0 : whole(params, 'csi', 0, 255);
-      const { admin } = connected;
-      const page = cns === 1 ? admin.identifyBytes : await named(admin.identifyRaw(cns, nsid, { csi }));
-      return { data: Buffer.from(page).toString('base64') };
-    },
     read: async (params) => {
       const namespace = connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
       const bytes = whole(params, 'bytes', 0, controlLimits.dataBytes);

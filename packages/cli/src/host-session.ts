@@ -5,6 +5,7 @@ import {
   type DatasetAttributes,
   type HostController,
   type HostNamespace,
+  NvbraidError,
   type ResvAcquire,
   type ResvRegister,
   type ResvRelease,
@@ -12,7 +13,8 @@ import {
 import { advised } from './advice.ts';
 import { type Address, connectOptions, formatAddress } from './association.ts';
 import { oneController } from './connected.ts';
-import { type Session, type SessionNamespace, uuidOf } from './session.ts';
+import { readProperty } from './property.ts';
+import { type LogFields, type Session, type SessionNamespace, uuidOf } from './session.ts';
 import { type ZonedSession, zonedSession } from './zoned-session.ts';
 
 type Given = Parameters<typeof connectOptions>[0];
@@ -45,8 +47,27 @@ export class HostSession implements Session {
     return describeNamespaces(this.#controller.namespaces);
   }
 
-  async identifyController(): Promise<Uint8Array> {
+  async identifyController(device?: string): Promise<Uint8Array> {
+    this.#onlyOne(device);
     return this.#controller.identifyBytes;
+  }
+
+  async logPage(lid: number, bytes: number, fields: LogFields, device?: string): Promise<Uint8Array> {
+    this.#onlyOne(device);
+    return this.#controller.getLogPage(lid, bytes, { ...fields, rae: 1 });
+  }
+
+  async property(offset: number, wide: boolean, device?: string): Promise<bigint> {
+    this.#onlyOne(device);
+    return readProperty(this.#controller, offset, wide);
+  }
+
+  #onlyOne(device: string | undefined): void {
+    if (device === undefined) return;
+    throw new NvbraidError(
+      'EINVAL',
+      `${device} is a controller of an nvbraid connect, and this is an association of its own`,
+    );
   }
 
   identifyNamespace(nsid: number): Promise<Uint8Array> {

@@ -1,11 +1,14 @@
 import { ControlClient, runningProcesses } from '@nvbraid/manage';
 import { NvbraidError } from 'nvbraid';
 import { type Address, onlySubsystem } from './association.ts';
+import type { Invocation } from './command.ts';
+import { controllerName } from './device-name.ts';
 import { HostSession } from './host-session.ts';
-import type { SessionValues } from './options.ts';
+import type { SessionValues, sessionOptions } from './options.ts';
 import { ProcessSession, processStatus } from './process-session.ts';
 import type { Session, SessionNamespace } from './session.ts';
 import type { ServeStatus } from './status.ts';
+import { StopSignal } from './stop-signal.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Options that say that an association of our own is wanted. */
@@ -30,6 +33,29 @@ export async function openSession(
     return await HostSession.open(servedAddress(status), given, signal);
   } finally {
     if (!keep) client.close();
+  }
+}
+
+/**
+ * Runs something on a session, for commands about one controller: the operand names it where there are several.
+ * @throws UsageError
+ */
+export async function withController(
+  { options, operands, given }: Pick<Invocation<typeof sessionOptions>, 'options' | 'operands' | 'given'>,
+  work: (session: Session, device: string | undefined) => Promise<number>,
+): Promise<number> {
+  const device = controllerName(operands[0]);
+  if (device !== undefined && namesTarget(given)) {
+    throw new UsageError(
+      `${device} names a controller of a running nvbraid connect: it excludes the address of a target`,
+    );
+  }
+  using stop = new StopSignal();
+  const session = await openSession(options, given, stop.signal);
+  try {
+    return await work(session, device);
+  } finally {
+    await session.close();
   }
 }
 

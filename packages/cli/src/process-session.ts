@@ -8,7 +8,7 @@ import {
   type ResvRegister,
   type ResvRelease,
 } from 'nvbraid';
-import type { Session, SessionNamespace } from './session.ts';
+import type { LogFields, Session, SessionNamespace } from './session.ts';
 import type { ConnectStatus, ProcessStatus } from './status.ts';
 import { remoteZonedSession, type ZonedSession } from './zoned-session.ts';
 
@@ -33,8 +33,19 @@ export class ProcessSession implements Session {
     return this.#status.namespaces;
   }
 
-  identifyController(): Promise<Uint8Array> {
-    return this.#data('identify', { cns: 1, nsid: 0 }, 4096);
+  identifyController(device?: string): Promise<Uint8Array> {
+    return this.#data('identify', { cns: 1, nsid: 0, ...of(device) }, 4096);
+  }
+
+  logPage(lid: number, bytes: number, fields: LogFields, device?: string): Promise<Uint8Array> {
+    return this.#data('log-page', { lid, bytes, ...fields, ...of(device) }, bytes);
+  }
+
+  async property(offset: number, wide: boolean, device?: string): Promise<bigint> {
+    const result = await this.#client.call('property', { offset, wide, ...of(device) });
+    const value = isObject(result) ? result.value : null;
+    if (typeof value === 'string' && /^0x[0-9a-f]{1,16}$/.test(value)) return BigInt(value);
+    throw new NvbraidError('EPROTO', `property: process ${this.#status.pid} answered with something else`);
   }
 
   identifyNamespace(nsid: number): Promise<Uint8Array> {
@@ -112,6 +123,10 @@ export class ProcessSession implements Session {
     if (data?.length === length) return data;
     throw new NvbraidError('EPROTO', `${method}: process ${this.#status.pid} answered with the wrong amount of data`);
   }
+}
+
+function of(device: string | undefined): Params {
+  return device === undefined ? {} : { controller: device };
 }
 
 function rangeParams(ranges: readonly BlockRange[]): { slba: number; blocks: number }[] {

@@ -9,8 +9,12 @@ export interface Session {
   readonly namespaces: readonly SessionNamespace[];
   /** For namespaces that have zones. */
   readonly zoned: ZonedSession;
-  /** The 4096 bytes of Identify Controller. */
-  identifyController(): Promise<Uint8Array>;
+  /** The 4096 bytes of Identify Controller. @param device the controller that is meant, as nvme1; default: a live one */
+  identifyController(device?: string): Promise<Uint8Array>;
+  /** @param bytes at most `LOG_BYTES_MAX`, a multiple of 4 */
+  logPage(lid: number, bytes: number, fields: LogFields, device?: string): Promise<Uint8Array>;
+  /** @param wide it has 8 bytes, not 4 */
+  property(offset: number, wide: boolean, device?: string): Promise<bigint>;
   /** The 4096 bytes of Identify Namespace. */
   identifyNamespace(nsid: number): Promise<Uint8Array>;
   /** Fills the buffer, which is not longer than `chunkBytes`. */
@@ -31,6 +35,11 @@ export interface Session {
   close(): Promise<void>;
 }
 
+export interface LogFields {
+  readonly nsid: number;
+  readonly lsp: number;
+}
+
 export interface SessionNamespace {
   readonly nsid: number;
   readonly blockSize: number;
@@ -41,6 +50,9 @@ export interface SessionNamespace {
 
 /** Bytes of one read or write of a session. */
 export const CHUNK_BYTES = 1024 * 1024;
+
+/** Bytes of a log page: what goes through a control socket at once. */
+export const LOG_BYTES_MAX = 1024 * 1024;
 
 export function uuidOf(ids: NamespaceIds): string | null {
   return ids.uuid ?? null;

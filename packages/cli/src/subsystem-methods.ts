@@ -31,6 +31,14 @@ export function subsystemMethods(subsystem: HostSubsystem): Methods {
       }
       await subsystem.controllerNamed(name(params.controller)).disconnect();
     },
+    identify: async (params) => {
+      const cns = whole(params, 'cns', 0, 255);
+      const nsid = whole(params, 'nsid', 0, 0xffffffff);
+      const csi = params.csi === undefined ? 0 : whole(params, 'csi', 0, 255);
+      const controller = controllerOf(params);
+      const page = cns === 1 ? controller.identifyBytes : await named(controller.identifyRaw(cns, nsid, { csi }));
+      return { data: Buffer.from(page).toString('base64') };
+    },
     'log-page': async (params) => {
       const bytes = whole(params, 'bytes', 4, controlLimits.dataBytes);
       const fields = {

@@ -70,7 +70,7 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     assert.match(cli.out, /^ {2}namespace 1: 4 MiB in blocks of 4096 bytes$/m);
     assert.match(cli.out, /^ {4}head nvme0n1, 2 paths: nvme0c\dn1 optimized, nvme0c\dn1 optimized$/m);
     assert.match(cli.out, /^ {2}iopolicy round-robin$/m);
-    assert.match(cli.out, /^ {2}a write waits for a lost path at most .* s: 1\.5 x keep-alive-tmo.*CQT.* = \d+ ms$/m);
+    assert.match(cli.out, /^ {2}a write waits for a lost path at most .* s: .* x keep-alive-tmo.*CQT.* = \d+ ms$/m);
   });
 
   test('list-subsys prints the tree and the JSON of nvme-cli', async () => {
@@ -243,7 +243,7 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
   });
 
   for (const [message, ...argv] of [
-    [/-a or --path is missing/],
+    [/-a is missing: the address of the target/],
     [/127\.0\.0\.1:4420 is given twice; -D connects it twice/, '-a', '127.0.0.1', '--path', '127.0.0.1'],
     [/'70000' in '127\.0\.0\.1:70000' is not a port/, '--path', '127.0.0.1:70000'],
     [/'weight=2' is none of transport=, host-traddr=, host-iface=/, '--path', '127.0.0.1,weight=2'],

@@ -94,7 +94,7 @@ function givenPaths(options: Values<typeof OPTIONS>): readonly [GivenPath, ...Gi
   const paths: GivenPath[] = traddr === undefined ? [] : [{ ...common, ...host, traddr }];
   for (const text of options.path) paths.push({ ...host, ...parsePath(text, common) });
   const [first, ...others] = paths;
-  if (first === undefined) throw new UsageError('-a or --path is missing: the address of the target');
+  if (first === undefined) throw new UsageError('-a is missing: the address of the target; --path names further ones');
   const twice = paths.find((path, i) => paths.slice(0, i).some((other) => samePath(path, other)));
   if (twice !== undefined && !options['duplicate-connect']) {
     throw new UsageError(`${formatAddress(twice.traddr, twice.trsvcid)} is given twice; -D connects it twice`);

@@ -1,14 +1,10 @@
 import { RESERVATION_TYPE_NAMES } from '@nvbraid/wire';
 import { command } from '../command.ts';
+import { exact } from '../exact-json.ts';
 import { chooseNamespace, openSession } from '../open-session.ts';
 import { verboseOption } from '../options.ts';
 import { reservationOptions } from '../reservation-options.ts';
 import { StopSignal } from '../stop-signal.ts';
-
-/** JSON has numbers of any length, JavaScript has not. */
-function exact(value: bigint): unknown {
-  return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(String(value));
-}
 
 export const resvReport = command({
   name: 'resv-report',
