@@ -37,6 +37,8 @@ export const CLOSE_DEADLINE_MS = 5_000;
 export const GOODBYE_MS = 1_000;
 /** Largest file of reservations: registrants have some 90 bytes each. */
 export const RESERVATION_FILE_BYTES = 1 << 20;
+/** Largest file of write protection: one line. */
+export const PROTECTION_FILE_BYTES = 4096;
 /** A target that drains waits this long for commands that have arrived, and for hosts to hang up, in ms. */
 export const DRAIN_MS = 5_000;
 /** A reactor that fails within this time of its start is started again only after it, in ms. */

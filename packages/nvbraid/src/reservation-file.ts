@@ -1,9 +1,7 @@
-import { readFile } from 'node:fs/promises';
-import { crc32cPortable, Memory, NvbraidError } from '@nvbraid/base';
-import { replaceFile } from '@nvbraid/blockdev';
 import { MAX_REGISTRANTS, NO_RESERVATIONS, type ReservationState, type RestoredReservations } from '@nvbraid/target';
 import { ReservationType } from '@nvbraid/wire';
 import { RESERVATION_FILE_BYTES } from './limits.ts';
+import { readStateFile, writeStateFile } from './state-file.ts';
 
 /*
  * Where the reservations of a namespace survive a power loss: one line of JSON with a checksum. A file that is not what
@@ -39,19 +37,16 @@ function bodyOf(uuid: string, state: ReservationState): Body {
   };
 }
 
-function checksum(body: unknown): string {
-  const bytes = Buffer.from(JSON.stringify(body));
-  return crc32cPortable(Memory.over(new Uint8Array(bytes)), 0, bytes.length)
-    .toString(16)
-    .padStart(8, '0');
-}
-
 /** Fulfilled when the state is on stable storage. @throws NvbraidError EACCES, ENOENT, EIO */
 export async function writeReservations(path: string, uuid: string, state: ReservationState): Promise<void> {
-  const body = bodyOf(uuid, state);
-  const text = `${JSON.stringify({ ...body, crc32c: checksum(body) })}\n`;
-  await replaceFile(path, text, { makeDirectory: true });
+  await writeStateFile(path, bodyOf(uuid, state));
 }
+
+const WORDS = {
+  what: 'reservations',
+  danger: 'hosts that were shut out could write',
+  maxBytes: RESERVATION_FILE_BYTES,
+};
 
 /**
  * What was kept for a namespace.
@@ -59,28 +54,8 @@ export async function writeReservations(path: string, uuid: string, state: Reser
  * @throws NvbraidError EACCES, EIO when the file cannot be read; EINVAL when it is not what was written
  */
 export async function readReservations(path: string): Promise<RestoredReservations | null> {
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return null;
-    const denied = code === 'EACCES' || code === 'EPERM';
-    throw new NvbraidError(
-      denied ? 'EACCES' : 'EIO',
-      `cannot read ${path}, which keeps the reservations of a namespace: ${message}; mend that, or delete it to start without them`,
-      { cause: error, context: { path } },
-    );
-  }
-  const body = bytes.length <= RESERVATION_FILE_BYTES ? parseBody(bytes.toString('utf8')) : null;
-  if (body === null) {
-    throw new NvbraidError(
-      'EINVAL',
-      `${path} is damaged, or not a file of reservations: hosts that were shut out could write without it; restore it, or delete it to start without reservations`,
-      { context: { path } },
-    );
-  }
-  return { state: stateOf(body), uuid: body.uuid };
+  const body = await readStateFile<Body>(path, WORDS, isBody);
+  return body === null ? null : { state: stateOf(body), uuid: body.uuid };
 }
 
 function stateOf(body: Body): ReservationState {
@@ -93,22 +68,8 @@ function stateOf(body: Body): ReservationState {
   };
 }
 
-/** Null for anything but what `writeReservations` writes. */
-function parseBody(text: string): Body | null {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return null;
-  }
-  if (typeof value !== 'object' || value === null) return null;
-  const { crc32c, ...body } = value as Record<string, unknown>;
-  return crc32c === checksum(body) && isBody(body as Partial<Body>) ? (body as unknown as Body) : null;
-}
-
 const HOSTID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** The checksum tells damage; this tells a file that somebody else has made. */
 function isBody(body: Partial<Body>): boolean {
   const { uuid, generation, ptpl, rtype, holder, registrants } = body;
   if (body.format !== FORMAT || body.version !== VERSION || typeof uuid !== 'string' || typeof ptpl !== 'boolean') {

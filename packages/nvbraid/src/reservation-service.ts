@@ -1,26 +1,13 @@
 import { NvbraidError } from '@nvbraid/base';
 import { type BlockDevice, type PreparedDevice, statePath } from '@nvbraid/blockdev';
 import type { Namespace, ReservationOptions, ReservationState } from '@nvbraid/target';
+import { backingOf } from './backing.ts';
 import { readReservations, writeReservations } from './reservation-file.ts';
 
 /** What decides whether, and how, a namespace has reservations. */
 export interface ReservationConfig {
   /** Hosts can register with the namespace and reserve it. Default: true, unless other processes serve its file too. */
   reservations?: boolean;
-}
-
-/** What is known of a file below a device, whatever filters stand on it. */
-interface Backing {
-  readonly path: string;
-  readonly blockDevice: boolean;
-  readonly shared: boolean;
-}
-
-/** Null for devices that keep nothing. */
-function backingOf(device: PreparedDevice | BlockDevice): Backing | null {
-  let at = device as Partial<Backing> & { kind?: string; lower?: unknown };
-  while (at.lower !== undefined && at.kind !== undefined) at = at.lower as typeof at;
-  return at.kind === 'file' ? (at as Backing) : null;
 }
 
 /** Keeps reservations through a power loss: reads them when a namespace comes, writes them before they change. */

@@ -10,6 +10,7 @@ import {
 } from '@nvbraid/blockdev';
 import type { Namespace, Subsystem, Target as TargetCore } from '@nvbraid/target';
 import { isOpenDevice } from './data-plane.ts';
+import type { ProtectionService } from './protection-service.ts';
 import type { ReservationService } from './reservation-service.ts';
 import type { SharedFiles } from './shared-files.ts';
 import type { NamespaceConfig } from './target-config.ts';
@@ -20,6 +21,7 @@ export interface TargetNamespacesOptions {
   readonly reactorCount: number;
   readonly sharedFiles: SharedFiles;
   readonly reservations: ReservationService;
+  readonly protection: ProtectionService;
   /** Fulfilled when no thread uses a device that is out of service any more. */
   settled(): Promise<unknown>;
 }
@@ -77,6 +79,7 @@ export class TargetNamespaces {
         writeUncorrectable: isOpenDevice(prepared) ? prepared.marks != null : prepared.uncorrectable === true,
         ...zonesOf(prepared),
         reservations: await this.#options.reservations.options(prepared, reservations),
+        ...(await this.#options.protection.options(prepared)),
       });
       if (!isOpenDevice(prepared)) this.#prepared.set(keyOf(nqn, namespace.nsid), prepared);
       return namespace.nsid;

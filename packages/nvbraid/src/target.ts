@@ -25,6 +25,7 @@ import { lbaRanges } from './lba-ranges.ts';
 import { Lease } from './lease.ts';
 import { LimitLog } from './limit-log.ts';
 import { DRAIN_MS, GOODBYE_MS, MAX_REACTORS, POOL_BYTES, REACTOR_RESTART_MS } from './limits.ts';
+import { ProtectionService } from './protection-service.ts';
 import { overdueText, quietText } from './quiesce-texts.ts';
 import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
@@ -79,6 +80,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   readonly #connections: TargetConnections;
   readonly #sharedFiles: SharedFiles;
   readonly #reservations: ReservationService;
+  readonly #protection: ProtectionService;
   /** Associations by number, for what reactors report. */
   readonly #associations = new Map<number, Controller>();
   readonly #associationOf = new WeakMap<Controller, number>();
@@ -105,6 +107,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const log = (message: string): boolean => this.emit('log', message);
     this.#sharedFiles = new SharedFiles({ stateDirectory: options.stateDirectory ?? null, log });
     this.#reservations = new ReservationService(options.stateDirectory ?? null, log);
+    this.#protection = new ProtectionService(options.stateDirectory ?? null, log);
     // Rows of the reactors, and one of the main thread.
     this.hosts = new TargetHosts(this.limits, this.reactorCount + 1, options);
     this.core = new TargetCore(systemClock, this.#hooks(), this.limits);
@@ -146,6 +149,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       reactorCount: this.reactorCount,
       sharedFiles: this.#sharedFiles,
       reservations: this.#reservations,
+      protection: this.#protection,
       settled: () => this.#settled(),
     });
     this.#ports = new TargetPorts({
@@ -353,7 +357,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     ]);
     for (const entry of this.#connections.values()) entry.connection.destroy(null);
     await this.#connections.emptied();
-    await Promise.all([this.#plane.close(), this.#reservations.settled()]);
+    await Promise.all([this.#plane.close(), this.#reservations.settled(), this.#protection.settled()]);
     await this.#namespaces.close();
     await this.#sharedFiles.close();
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -399,6 +403,7 @@ export class Target extends EventEmitter<TargetEventMap> {
         if (tookMs > controller.subsystem!.cqtMs) this.emit('log', quietText(controller, tookMs));
       },
       saveReservations: (namespace, state, done) => this.#reservations.save(namespace, state, done),
+      saveProtection: (namespace, writeProtected, done) => this.#protection.save(namespace, writeProtected, done),
       drain: (namespace, done) => void this.drainNamespace(namespace.instance).then(done),
       namespacesChanged: (subsystem) => this.#publish(subsystem),
       ...this.hosts.hooks(this.#limitLog),

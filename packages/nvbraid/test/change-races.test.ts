@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, afterEach, test } from 'node:test';
 import { fileDevice } from '@nvbraid/blockdev';
 import { AnaState, IoOpcode, Status } from '@nvbraid/wire';
 import { createTarget, type Target } from '../src/target.ts';
@@ -28,6 +28,12 @@ const { Read, Write } = IoOpcode;
 const scratch = mkdtempSync(join(tmpdir(), 'nvbraid-races-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
+const ends: (() => Promise<void>)[] = [];
+/** Also of a test that has failed: the process must end. */
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end();
+});
+
 interface Queue {
   readonly host: string;
   readonly peer: RawPeer;
@@ -38,7 +44,6 @@ interface Races {
   readonly path: string;
   readonly queues: Queue[];
   attach(host: string): Promise<void>;
-  end(): Promise<void>;
 }
 
 async function races(reactors: number): Promise<Races> {
@@ -61,17 +66,12 @@ async function races(reactors: number): Promise<Races> {
   };
   await attach(A);
   await attach(B);
-  return {
-    target,
-    path,
-    queues,
-    attach,
-    async end() {
-      for (const { peer } of queues) peer.reset();
-      for (const peer of peers) peer.reset();
-      await target.close();
-    },
-  };
+  ends.push(async () => {
+    for (const { peer } of queues) peer.reset();
+    for (const peer of peers) peer.reset();
+    await target.close();
+  });
+  return { target, path, queues, attach };
 }
 
 const block = Buffer.alloc(BLOCK, 0x5a);
@@ -150,7 +150,6 @@ for (const reactors of [0, 1, 2]) {
         assert.deepEqual(await changing(at, change, opcode, slba), expected, `round ${round}: ${what}`);
       }
     }
-    await at.end();
   });
 
   test(`a protocol fault holds for the next PDU of every queue, ${reactors} reactors`, async () => {
@@ -164,7 +163,6 @@ for (const reactors of [0, 1, 2]) {
       for (const { peer } of at.queues) assert.equal(await statusOf(peer, PROBE), 0);
       assert.deepEqual(await changing(at, () => {}, Write), both(0), 'and for none after it was removed');
     }
-    await at.end();
   });
 
   test(`a host that may not connect any more gets no further answer on any queue, ${reactors} reactors`, async () => {
@@ -185,6 +183,5 @@ for (const reactors of [0, 1, 2]) {
       await at.attach(B);
       assert.deepEqual(await changing(at, () => {}, Write), both(0), 'and is served when it may connect again');
     }
-    await at.end();
   });
 }

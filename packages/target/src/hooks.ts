@@ -62,6 +62,11 @@ export interface TargetHooks extends HostHooks {
    */
   saveReservations?(namespace: Namespace, state: ReservationState, done: (saved: boolean) => void): void;
   /**
+   * Makes it stable that a namespace is write protected, or is not any more, before it holds; then calls `done` once:
+   * with false when that could not be written, so that what was there before holds on. Absent: it ends with the target.
+   */
+  saveProtection?(namespace: Namespace, writeProtected: boolean, done: (saved: boolean) => void): void;
+  /**
    * Calls `done` once every thread works with what was published last, and the commands have ended that were executing
    * on the namespace before that.
    */

@@ -36,7 +36,12 @@ export interface NamespaceOptions {
   readonly hosts?: readonly string[] | null;
   /** False: hosts cannot register. Default: they can, and what they hold ends with the process. */
   readonly reservations?: ReservationOptions | false;
+  /** A host has write protected it before: where that is kept, and the UUID of which namespace. Absent: it is not protected. */
+  readonly protection?: { readonly place: string; readonly uuid: string };
 }
+
+/** Values of the Namespace Write Protection feature (Base 2.1, 5.1.25.1.32). */
+export const WriteProtection = { None: 0, Protected: 1, UntilPowerCycle: 2, Permanent: 3 } as const;
 
 /** A namespace as hosts see it. Changed only by its subsystem, which tells the controllers. */
 export class Namespace {
@@ -59,7 +64,7 @@ export class Namespace {
   enabled: boolean;
   hosts: ReadonlySet<string> | null;
   /** What the Namespace Write Protection feature was set to: 0 not protected. */
-  writeProtection = 0;
+  writeProtection: number;
   /** Null where hosts cannot register. */
   readonly reservations: NamespaceReservations | null;
 
@@ -91,6 +96,7 @@ export class Namespace {
     this.anaGroupId = checkAnaGroupId(options.anaGroupId ?? 1);
     this.enabled = options.enabled ?? true;
     this.hosts = checkHosts(options.hosts ?? null);
+    this.writeProtection = restoredProtection(this.uuid, options.protection);
     const { reservations = {} } = options;
     this.reservations = reservations === false ? null : new NamespaceReservations(this, reservations);
   }
@@ -108,6 +114,16 @@ export class Namespace {
   visibleTo(hostnqn: string): boolean {
     return this.hosts === null || this.hosts.has(hostnqn);
   }
+}
+
+/** @throws NvbraidError EINVAL when it was another namespace that was protected */
+function restoredProtection(uuid: string, protection: NamespaceOptions['protection']): number {
+  if (protection === undefined) return WriteProtection.None;
+  if (protection.uuid.toLowerCase() === uuid.toLowerCase()) return WriteProtection.Protected;
+  throw new NvbraidError(
+    'EINVAL',
+    `${protection.place} keeps the write protection of the namespace with UUID ${protection.uuid}, not of ${uuid}: give the namespace that UUID, or delete the file to start without write protection`,
+  );
 }
 
 /** @throws NvbraidError EINVAL */

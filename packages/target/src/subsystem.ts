@@ -13,6 +13,7 @@ import {
   MAX_NAMESPACES,
   MIN_CNTLID,
 } from './limits.ts';
+import { Line } from './line.ts';
 import { checkAnaGroupId, checkBlockCount, checkHosts, Namespace, type NamespaceOptions } from './namespace.ts';
 import { checkNqn } from './nqn.ts';
 import type { Port } from './port.ts';
@@ -63,6 +64,9 @@ export class Subsystem {
   readonly #groupChanges = new Map<number, number>();
 
   /** Made by `Target.addSubsystem`. @throws NvbraidError EINVAL */
+  /** Changes of write protection that wait for storage follow each other. */
+  readonly protections = new Line();
+
   constructor(target: Target, options: SubsystemOptions) {
     this.target = target;
     this.#version = target.nextVersion();

@@ -90,6 +90,43 @@ test('Namespace Write Protection: protected, until power cycle, and what cannot 
   assert.equal(queue.getFeature(Fid.NamespaceWriteProtection, { nsid: 1, sel: 3 }).dw0, 6, 'per namespace, changeable');
 });
 
+test('write protection is stable before it holds, one change after the other, and one that cannot be kept does not happen', () => {
+  const rig = new Rig();
+  const saves: [number, boolean, (saved: boolean) => void][] = [];
+  rig.hooks.saveProtection = (namespace, writeProtected, done) => saves.push([namespace.nsid, writeProtected, done]);
+  rig.subsystem.addNamespace({ nsid: 2, device: null, blockSize: 512, blockCount: 9 });
+  const { queue } = rig.ready();
+  const set = (state: number, nsid: number): FakeRequest =>
+    queue.setFeature(Fid.NamespaceWriteProtection, state, { nsid });
+  const states = (): number[] => rig.subsystem.namespaces.map((namespace) => namespace.writeProtection);
+  const saved = (nsid: number, writeProtected: boolean, ok = true): void => {
+    assert.equal(saves.length, 1, 'one at a time');
+    const [of, what, done] = saves.shift()!;
+    assert.deepEqual([of, what], [nsid, writeProtected]);
+    done(ok);
+  };
+  const all = set(1, 0xffffffff);
+  const undo = set(0, 1);
+  assert.deepEqual([states(), all.done], [[0, 0], false], 'nothing holds yet');
+  saved(1, true);
+  assert.deepEqual([states(), all.done], [[1, 0], false]);
+  saved(2, true);
+  assert.deepEqual([states(), all.status], [[1, 1], 0]);
+  saved(1, false, false);
+  assert.deepEqual([states(), undo.status], [[1, 1], 0x06]);
+  const until = set(2, 2);
+  const late = set(0, 2);
+  saved(2, false);
+  assert.deepEqual([states(), until.status], [[1, 2], 0], 'until power cycle is over after one');
+  assert.deepEqual([late.status, saves], [NOT_CHANGEABLE, []], 'looked at again when its turn comes');
+  const gone = set(0, 1);
+  const behind = set(1, 1);
+  rig.subsystem.removeNamespace(1);
+  saved(1, false);
+  assert.equal(gone.status, 0);
+  assert.equal(behind.status, 0x0b | DNR);
+});
+
 test('what the operator has made read-only is told as protected, and hosts cannot change it', () => {
   const rig = new Rig();
   const { queue } = rig.ready();

@@ -2,9 +2,9 @@ import { basename, join, resolve } from 'node:path';
 
 /**
  * What a namespace keeps beside its blocks, each in a file of its own: the registrants and the reservation, the blocks
- * that Write Uncorrectable has marked, the states of the zones, who serves it.
+ * that Write Uncorrectable has marked, the states of the zones, whether hosts have protected it, who serves it.
  */
-export type StateKind = 'reservations' | 'uncorrectable' | 'zones' | 'processes';
+export type StateKind = 'reservations' | 'uncorrectable' | 'zones' | 'protection' | 'processes';
 
 /**
  * Where a namespace's state is kept: for a regular file in the directory `FILE.nvbraid` beside it, so that it moves with
