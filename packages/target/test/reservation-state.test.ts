@@ -212,6 +212,17 @@ test('a holder may preempt itself, to change the type', () => {
   assert.equal(bench.state.rtype, 4);
 });
 
+test('a holder that preempts key 0 changes the type and takes nothing, as with Linux', () => {
+  for (const rtype of [1, 2, 3, 4]) {
+    const bench = Bench.held(rtype);
+    assert.equal(bench.run('B', acquire({ racqa: 1, crkey: 2n, prkey: 0n })), INVALID, 'only the holder may');
+    const other = rtype === 4 ? 1 : rtype + 1;
+    bench.ok('A', acquire({ racqa: 1, crkey: 1n, prkey: 0n, rtype: other }), ['B 2', 'C 2']);
+    assert.deepEqual([bench.keys, bench.state.holder, bench.state.rtype], ['A1 B2 C3', 'A', other]);
+    bench.ok('A', acquire({ racqa: 1, crkey: 1n, prkey: 0n, rtype: other }), []);
+  }
+});
+
 test('preempting where nothing is reserved only takes registrations', () => {
   const bench = Bench.held(1);
   bench.ok('A', release({ crkey: 1n }));

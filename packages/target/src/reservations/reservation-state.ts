@@ -219,7 +219,10 @@ function preempt(state: ReservationState, hostid: string, rtype: ReservationType
     if (state.registrants.get(state.holder) === prkey) {
       return takeOver(state, hostid, rtype, (other, key) => other !== hostid && key === prkey);
     }
-    if (prkey === 0n) return refuse(state, INVALID);
+    if (prkey === 0n) {
+      // As Linux nvmet: the holder names nobody, nobody loses anything, only the type changes.
+      return state.holder === hostid ? takeOver(state, hostid, rtype, () => false) : refuse(state, INVALID);
+    }
   }
   return unregisterAll(state, hostid, prkey);
 }

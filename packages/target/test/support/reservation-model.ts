@@ -101,7 +101,9 @@ export class ReservationModel {
       this.#hold(command.rtype, hostid);
       if (before !== command.rtype) this.#tell(hostid, 2);
     } else if (before >= 1 && before <= 4 && command.prkey === 0n) {
-      return 'invalid';
+      if (!me.holder) return 'invalid';
+      this.#hold(command.rtype, hostid);
+      if (before !== command.rtype) this.#tell(hostid, 2);
     } else {
       if (!this.registrants.some((registrant) => registrant.key === command.prkey)) return 'conflict';
       this.#drop((registrant) => registrant.key === command.prkey, hostid);
