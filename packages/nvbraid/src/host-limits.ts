@@ -23,3 +23,17 @@ export const DISCONNECT_DRAIN_MS = 5_000;
 export const ALLOCATION_QUERY_BYTES = 4088;
 /** Time that an NBD server which closes waits for the last Flush, in ms: a namespace without a path would keep it for ever. */
 export const NBD_FLUSH_MS = 10_000;
+/** Referrals from one discovery service to the next that are followed, and services that are asked in all. */
+export const REFERRAL_DEPTH_MAX = 8;
+export const DISCOVERY_SERVICES_MAX = 64;
+/** Discovery services that are asked at the same time. */
+export const DISCOVERY_AT_ONCE = 8;
+/** A discovery service that is referred to is given up after this long, in ms: the others must not wait for it. */
+export const DISCOVERY_TIMEOUT_MS = 30_000;
+/** Keep Alive Timeout of a lasting connection to a discovery controller, in seconds, as Linux has it. */
+export const DISCOVERY_KEEP_ALIVE_SECS = 30;
+/** A log that could not be read is read again after this long, in ms. */
+export const DISCOVERY_RETRY_MS = 1_000;
+/** Paths that `connectAll` keeps, and those that it connects at the same time. */
+export const CONNECT_ALL_PATHS_MAX = 1024;
+export const CONNECT_ALL_AT_ONCE = 16;
