@@ -1,5 +1,6 @@
 import type { LatencyHistogram } from 'nvbraid';
 import { formatCount, formatMicroseconds } from '../size.ts';
+import { describeFailover, type FailoverResult, tooLong } from './paths.ts';
 import type { Verifier } from './verifier.ts';
 import type { Direction, Workload } from './workload.ts';
 
@@ -28,10 +29,17 @@ export interface BenchResult {
     readonly checked_blocks: number;
     readonly violation: { readonly kind: string; readonly message: string; readonly history: readonly string[] } | null;
   };
+  /** Null where there is one path. */
+  readonly failover: FailoverResult | null;
   readonly error: string | null;
 }
 
-export function benchResult(workload: Workload, verifier: Verifier, seconds: number): BenchResult {
+export function benchResult(
+  workload: Workload,
+  verifier: Verifier,
+  seconds: number,
+  failover: FailoverResult | null = null,
+): BenchResult {
   const read = directionResult(workload.read, seconds);
   const write = directionResult(workload.write, seconds);
   const { violation } = verifier;
@@ -52,7 +60,8 @@ export function benchResult(workload: Workload, verifier: Verifier, seconds: num
       violation:
         violation === null ? null : { kind: violation.kind, message: violation.message, history: violation.history },
     },
-    error: workload.error?.message ?? null,
+    failover,
+    error: workload.error?.message ?? (failover === null ? null : tooLong(failover)),
   };
 }
 
@@ -88,6 +97,7 @@ export function describeResult(result: BenchResult): string[] {
       `${`${name}:`.padEnd(7)}${formatCount(iops)} IOPS, ${mb_per_s.toFixed(1)} MB/s, ${times.join(', ')}, ${errors} errors`,
     );
   }
+  if (result.failover !== null) lines.push(...describeFailover(result.failover));
   const { mode, checked_blocks, violation } = result.verify;
   if (mode !== 'none') {
     const verdict = violation === null ? 'all of them as they must be' : `WRONG: ${violation.message}`;

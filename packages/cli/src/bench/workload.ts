@@ -16,6 +16,12 @@ export interface WorkloadOptions {
   readonly seed: number;
   /** Operations after which it ends; without, it goes on until it is stopped. */
   readonly ios?: number;
+  /**
+   * No two operations on one position are under way at a time. A write that fails over is executed twice sometimes, and an
+   * overlapping one may be seen between the two; and target processes that share a file do not keep a block whole against
+   * each other while it is written.
+   */
+  readonly apart?: boolean;
   readonly verifier: Verifier;
 }
 
@@ -52,6 +58,8 @@ export class Workload {
   readonly #blocksPerIo: number;
   /** Positions that have been written, for the check at the end. */
   readonly #written = new Set<number>();
+  /** With `apart`: positions that are being read or written. */
+  readonly #busy = new Set<number>();
   #sequential = 0;
   #started = 0;
   #stopping = false;
@@ -108,9 +116,11 @@ export class Workload {
     this.#rng.fill(memory.bytes);
     const most = this.#options.ios ?? Number.POSITIVE_INFINITY;
     while (!this.#stopping && this.error === null && this.#started++ < most) {
-      const position = this.#nextPosition();
+      const wanted = this.#nextPosition();
+      const position = this.#options.apart === true ? this.#take(wanted) : wanted;
       if (this.#nextReads()) await this.#readOne(position, memory, this.read);
       else await this.#writeOne(slot, position, memory);
+      this.#busy.delete(position);
     }
   }
 
@@ -151,6 +161,14 @@ export class Workload {
   #failed(error: unknown, direction: Direction): void {
     direction.errors++;
     this.error ??= error instanceof NvbraidError ? error : new NvbraidError('EIO', String(error), { cause: error });
+  }
+
+  /** This position or the next one that is free; there are more positions than slots. */
+  #take(wanted: number): number {
+    let position = wanted;
+    while (this.#busy.has(position)) position = (position + 1) % this.#positions;
+    this.#busy.add(position);
+    return position;
   }
 
   #nextReads(): boolean {

@@ -1,14 +1,31 @@
 import { randomInt } from 'node:crypto';
-import { connectController, type HostController, type HostNamespace, NvbraidError, type Target } from 'nvbraid';
+import {
+  connectController,
+  connectSubsystem,
+  type HostController,
+  type HostNamespace,
+  type HostSubsystem,
+  NvbraidError,
+  type Target,
+} from 'nvbraid';
 import { advised } from '../advice.ts';
-import { type Address, connectOptions, formatAddress } from '../association.ts';
+import { type Address, connectOptions, formatAddress, onlySubsystem } from '../association.ts';
+import { FailoverWatch } from '../bench/paths.ts';
 import { benchResult, describeResult, Progress } from '../bench/result.ts';
 import { makeVerifier, type VerifyMode } from '../bench/verifier.ts';
 import { type Rw, Workload, type WorkloadOptions } from '../bench/workload.ts';
 import { command, type Invocation, type Options } from '../command.ts';
 import { describeNamespaces } from '../host-session.ts';
 import { chooseNamespace, resolveAddress } from '../open-session.ts';
-import { namespaceOption, outputOptions, queueOptions, sessionOptions } from '../options.ts';
+import {
+  multipathOptions,
+  namespaceOption,
+  outputOptions,
+  queueOptions,
+  recoveryOptions,
+  sessionOptions,
+} from '../options.ts';
+import { parsePath } from '../path-option.ts';
 import { startSelfTarget } from '../self-target.ts';
 import { formatDuration, formatSize, plural } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
@@ -47,6 +64,8 @@ const options = {
   reactors: { type: 'number', value: 'NUMBER', min: 0, max: 64, help: 'With --self: threads of the target' },
   ...namespaceOption,
   ...queueOptions,
+  ...recoveryOptions,
+  ...multipathOptions,
   ...sessionOptions,
   ...outputOptions,
 } as const satisfies Options;
@@ -57,6 +76,7 @@ export const bench = command({
   description: [
     'The words are those of fio. Writes overwrite what is in the namespace, without asking: say --rw explicitly. The target is the one at -a, or the one that a running nvbraid serve or connect leads to, or with --self one of its own.',
     'With --verify=history each block carries its writer, a sequence number, its LBA and a CRC; the writers overlap, and every read must return the last completed write of a block or one that is under way. At the end everything written is read once more. The first error or wrong block ends the run with exit code 1.',
+    'With --path, once or several times, the namespace is used by native multipath, and paths may be lost and come back while it runs. Operations on the same blocks then do not overlap. At the end it prints the longest time that an operation took and the bound of it; exceeding the bound is exit code 1, too.',
   ],
   options,
   examples: [
@@ -66,11 +86,16 @@ export const bench = command({
       help: 'another machine, four queues',
     },
     { line: 'nvbraid bench --self --verify history', help: 'consistency of overlapping writers' },
+    {
+      line: 'nvbraid bench -a 10.0.0.7 --path 10.0.1.7 --rw randrw --verify history',
+      help: 'failover: stop a target, or unplug a cable, meanwhile',
+    },
   ],
   async run(invocation) {
     const { options, terminal } = invocation;
     if (!options.self && options.reactors !== undefined) throw new UsageError('--reactors needs --self');
     using stop = new StopSignal();
+    if (options.path.length > 0) return await benchPaths(invocation, stop);
     const place = await findTarget(invocation, stop.signal);
     let controller: HostController | null = null;
     try {
@@ -81,7 +106,9 @@ export const bench = command({
         { where, namespaces: describeNamespaces(controller.namespaces) },
         options['namespace-id'],
       );
-      return await measure(invocation, controller, controller.namespace(nsid), where, stop);
+      const { nrIoQueues } = controller;
+      const subject = { namespace: controller.namespace(nsid), nrIoQueues, where, subsystem: null };
+      return await measure(invocation, subject, stop);
     } finally {
       terminal.endStatus();
       await controller?.disconnect();
@@ -91,6 +118,52 @@ export const bench = command({
 });
 
 type BenchInvocation = Invocation<typeof options>;
+
+/** What is loaded. */
+interface Subject {
+  readonly namespace: HostNamespace;
+  readonly nrIoQueues: number;
+  readonly where: string;
+  /** Null for one controller without multipath. */
+  readonly subsystem: HostSubsystem | null;
+}
+
+/** Over a head with all its paths. */
+async function benchPaths(invocation: BenchInvocation, stop: StopSignal): Promise<number> {
+  const { options, given, terminal } = invocation;
+  if (options.self || given.has('socket')) throw new UsageError('--path excludes --self and --socket');
+  const common = { transport: options.transport, trsvcid: options.trsvcid ?? 4420 };
+  const paths = options.path.map((text) => parsePath(text, common));
+  if (options.traddr !== undefined) paths.unshift({ ...common, traddr: options.traddr });
+  const first = paths[0]!;
+  const nqn = options.nqn ?? (await onlySubsystem(first, options, stop.signal));
+  const where = paths.map(({ traddr, trsvcid }) => formatAddress(traddr, trsvcid)).join(', ');
+  const subsystem = await advised(
+    { ...first, nqn },
+    connectSubsystem({
+      ...connectOptions(options),
+      nqn,
+      paths,
+      iopolicy: options.iopolicy,
+      safeFailover: options['safe-failover'] === 'on',
+      delayedRemovalSecs: options['delayed-removal-secs'],
+      signal: stop.signal,
+    }),
+  );
+  subsystem.on('log', (message) => terminal.note(message));
+  try {
+    if (subsystem.controllers.length < paths.length) {
+      throw new NvbraidError('ECONNREFUSED', `${subsystem.controllers.length} of ${paths.length} paths are connected`);
+    }
+    const namespaces = describeNamespaces(subsystem.heads);
+    const { nsid } = chooseNamespace({ where, namespaces }, options['namespace-id']);
+    const { nrIoQueues } = subsystem.controllers[0]!;
+    return await measure(invocation, { namespace: subsystem.head(nsid), nrIoQueues, where, subsystem }, stop);
+  } finally {
+    terminal.endStatus();
+    await subsystem.disconnect();
+  }
+}
 
 async function findTarget(
   { options, given }: BenchInvocation,
@@ -107,23 +180,24 @@ async function findTarget(
 
 async function measure(
   { options, terminal }: BenchInvocation,
-  controller: HostController,
-  namespace: HostNamespace,
-  where: string,
+  { namespace, nrIoQueues, where, subsystem }: Subject,
   stop: StopSignal,
 ): Promise<number> {
   const json = options['output-format'] === 'json';
-  const plan = planOf(options, namespace);
-  if (!json) {
-    const queues = `${plural(controller.nrIoQueues, 'queue')}, depth ${plan.iodepth}`;
+  const plan = planOf(options, namespace, subsystem !== null);
+  // To the standard error output: whoever makes trouble for the paths waits for it.
+  if (!json || subsystem !== null) {
+    const queues = `${plural(nrIoQueues, 'queue')}, depth ${plan.iodepth}`;
     terminal.note(
       `${plan.rw} of ${formatSize(plan.blockBytes)} for ${formatDuration(options.runtime * 1000)} on ${formatSize(plan.sizeBytes)} of namespace ${namespace.nsid} at ${where}, ${queues}, seed ${plan.seed}`,
     );
   }
   const workload = new Workload(namespace, plan);
   const progress = new Progress(workload);
+  const watch = subsystem === null ? null : new FailoverWatch(subsystem);
   const startMs = performance.now();
   const ticker = setInterval(() => {
+    watch?.look();
     const seconds = Math.round((performance.now() - startMs) / 1000);
     terminal.status(`${seconds} of ${options.runtime} s  ${progress.text()}`);
   }, PROGRESS_MS);
@@ -136,7 +210,8 @@ async function measure(
     await workload.verifyWritten(stop.signal, (share) => terminal.status(`reading back ${Math.round(share * 100)} %`));
   }
   terminal.endStatus();
-  const result = benchResult(workload, plan.verifier, seconds);
+  const longestUs = Math.max(workload.read.latency.summary().maxUs, workload.write.latency.summary().maxUs);
+  const result = benchResult(workload, plan.verifier, seconds, watch?.result(namespace.nsid, longestUs) ?? null);
   if (json) {
     const { rw, rwmixread, blockBytes, iodepth, sizeBytes, seed } = plan;
     const settings = {
@@ -146,18 +221,18 @@ async function measure(
       iodepth,
       size: sizeBytes,
       seed,
-      nr_io_queues: controller.nrIoQueues,
+      nr_io_queues: nrIoQueues,
     };
     terminal.json({ settings, ...result });
   } else {
     for (const text of describeResult(result)) terminal.line(text);
   }
-  if (workload.error === null) return 0;
-  terminal.note(`nvbraid bench: ${workload.error.message}`);
+  if (result.error === null) return 0;
+  terminal.note(`nvbraid bench: ${result.error}`);
   return 1;
 }
 
-function planOf(options: BenchInvocation['options'], namespace: HostNamespace): WorkloadOptions {
+function planOf(options: BenchInvocation['options'], namespace: HostNamespace, apart: boolean): WorkloadOptions {
   const { bs, verify, self } = options;
   const { blockSize, size, nsid } = namespace;
   if (bs % blockSize !== 0) {
@@ -175,6 +250,11 @@ function planOf(options: BenchInvocation['options'], namespace: HostNamespace): 
   }
   const sizeBytes = Math.floor(wanted / bs) * bs;
   if (sizeBytes === 0) throw new UsageError(`--bs ${formatSize(bs)} is more than the ${formatSize(wanted)} to be used`);
+  if (apart && sizeBytes / bs <= options.iodepth) {
+    throw new UsageError(
+      `--iodepth ${options.iodepth} is not less than the ${sizeBytes / bs} places of --bs in --size`,
+    );
+  }
   const rw = chooseRw(options.rw as Rw | undefined, verify as VerifyMode, self);
   if (namespace.readOnly && rw !== 'read' && rw !== 'randread') {
     throw new NvbraidError('EINVAL', `namespace ${nsid} is read-only; choose --rw read or randread`);
@@ -187,6 +267,7 @@ function planOf(options: BenchInvocation['options'], namespace: HostNamespace): 
     iodepth: options.iodepth,
     sizeBytes,
     seed,
+    apart,
     verifier: makeVerifier(verify as VerifyMode, blockSize, randomInt(1, 0x100000000), self ? 'zero' : 'any'),
   };
 }
