@@ -50,6 +50,13 @@ export const MAX_FALLOCATES = 2;
 /** Threads of Node's pool unless UV_THREADPOOL_SIZE says another number, and the most that it may say. */
 export const POOL_THREADS = 4;
 export const MAX_POOL_THREADS = 1024;
+/**
+ * Calls that a thread has on the pool for each thread of the pool. Those that are done are told, and others started, once
+ * in a turn of the event loop, which takes up to a millisecond where hosts are busy: 2,048 cold reads of 4 KiB at a time
+ * went half as fast as without a bound with 6 calls on a pool of 4, and two thirds to four fifths as fast with 64. The
+ * more, the longer a read of another host waits.
+ */
+export const CALLS_PER_POOL_THREAD = 16;
 /** What a call on the pool counts beside the bytes that it moves: as long as it waits for a disk could so much be read. */
 export const POOL_CALL_BYTES = 64 * 1024;
 

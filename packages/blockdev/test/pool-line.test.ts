@@ -42,7 +42,7 @@ function callsUntil(op: Op, calls: ScriptedCalls): number {
 
 describe('the line for the thread pool', () => {
   it('lets a polite owner go next although a greedy one has 1,000 cold reads there', () => {
-    const pool = openThreadPool(4);
+    const pool = openThreadPool(6);
     const { device, calls } = cold(pool);
     const greedy = coldReads(device, { weight: 1 }, 1000);
     equal(calls.pool.length, pool.data.places, 'no more than keep the pool busy');
@@ -56,7 +56,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('serves in order of arrival those who do not say whose they are', () => {
-    const { device, calls } = cold(openThreadPool(1));
+    const { device, calls } = cold(openThreadPool(2));
     coldReads(device, undefined, 20);
     for (let n = 0; n < 20; n++) {
       equal(calls.pool[0]!.position, n * BLOCK);
@@ -71,7 +71,7 @@ describe('the line for the thread pool', () => {
       [10, 100, 1, 1, 10],
       [1, 1, 1, 17, (POOL_CALL_BYTES + BLOCK) / (POOL_CALL_BYTES + 17 * BLOCK)],
     ] as const) {
-      const { device, calls } = cold(openThreadPool(1));
+      const { device, calls } = cold(openThreadPool(2));
       const heavyOwner = { weight: heavy };
       const owners = [{ weight: light }, heavyOwner];
       // Their reads alternate; an owner's are told by where they begin.
@@ -93,7 +93,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('goes on where an owner comes and goes', () => {
-    const { device, calls } = cold(openThreadPool(1));
+    const { device, calls } = cold(openThreadPool(2));
     coldReads(device, { weight: 1 }, 100);
     const owner = { weight: 1 };
     for (let n = 0; n < 10; n++) {
@@ -103,7 +103,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('skips what is revoked, at nobody’s cost', () => {
-    const { device, calls } = cold(openThreadPool(1));
+    const { device, calls } = cold(openThreadPool(2));
     const greedy = coldReads(device, { weight: 1 }, 500);
     const polite = coldReads(device, { weight: 1 }, 3, 1000);
     for (const { io } of greedy) io.revoked = true;
@@ -119,7 +119,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('lets an fdatasync go next, and covers those with it that came while it waited', () => {
-    const { device, calls } = cold(openThreadPool(1));
+    const { device, calls } = cold(openThreadPool(2));
     coldReads(device, { weight: 100 }, 1000);
     const flushes = [1, 2, 3].map(() => send({ weight: 1 }, device, IoOp.Flush, {}));
     const fua = send({ weight: 1 }, device, IoOp.Write, { offset: 3000 * BLOCK, memory: filled(1), fua: true });
@@ -133,7 +133,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('lets reads go next while an owner syncs without end', () => {
-    const pool = openThreadPool(1);
+    const pool = openThreadPool(2);
     const devices = Array.from({ length: 50 }, () => cold(pool, 16));
     const { calls } = devices[0]!;
     for (const other of devices.slice(1)) Object.assign(other.calls, { pool: calls.pool });
@@ -147,7 +147,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('holds no stripe for those who wait: a short write of another owner passes', () => {
-    const { device, calls } = scripted(preparedFile(4096), {}, openThreadPool(1));
+    const { device, calls } = scripted(preparedFile(4096), {}, openThreadPool(2));
     const greedy = Array.from({ length: 100 }, (_, n) =>
       send({ weight: 1 }, device, IoOp.Write, { offset: n * LONG * BLOCK, memory: filled(1, LONG) }),
     );
@@ -158,7 +158,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('lets those go before all others who had their turn and found a stripe taken', () => {
-    const { device, calls } = scripted(preparedFile(4096), {}, openThreadPool(1));
+    const { device, calls } = scripted(preparedFile(4096), {}, openThreadPool(2));
     const [a, b] = [{ weight: 1 }, { weight: 1 }];
     const order: string[] = [];
     const write = (name: string, owner: IoOwner, offset: number) =>
@@ -176,7 +176,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('is drained by close, in turn', async () => {
-    const pool = openThreadPool(1);
+    const pool = openThreadPool(2);
     const { device, calls } = cold(pool);
     const ops = coldReads(device, { weight: 1 }, 30);
     let closed = false;
@@ -194,7 +194,7 @@ describe('the line for the thread pool', () => {
   });
 
   it('survives that thousands end in the turn that they get', () => {
-    const { device, calls } = cold(openThreadPool(1), 65536);
+    const { device, calls } = cold(openThreadPool(2), 65536);
     const ops = coldReads(device, { weight: 1 }, 30_000);
     calls.cached = true; // by now somebody else has read it all
     calls.end('read');
@@ -207,8 +207,7 @@ describe('the line for the thread pool', () => {
     console.log(`seed ${seed} (SEED=${seed} runs it again)`);
     const rng = new Rng(seed);
     for (let round = 0; round < 40; round++) {
-      const threads = rng.between(1, 4);
-      const pool = openThreadPool(threads);
+      const pool = openThreadPool(rng.between(1, 6));
       const device = scripted({ ...preparedFile(64, 2 * BLOCK), compareAndWrite: true }, {}, pool);
       const { calls } = device;
       const owners = Array.from({ length: rng.between(1, 5) }, () => ({ weight: rng.between(1, 100) }));

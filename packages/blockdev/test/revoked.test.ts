@@ -53,7 +53,7 @@ describe('a revoked operation', () => {
   });
 
   it('that waits for a place on the thread pool does not get it', () => {
-    const { device, calls } = scripted(preparedFile(16, BLOCK), {}, openThreadPool(1));
+    const { device, calls } = scripted(preparedFile(16, BLOCK), {}, openThreadPool(2));
     const zeroes = [0, 1, 2].map((n) => new Op(device, IoOp.WriteZeroes, { offset: n * BLOCK, length: BLOCK }));
     const writes = [4, 8, 12].map((n) => new Op(device, IoOp.Write, { offset: n * BLOCK, memory: filled(9, 2) }));
     deepEqual(

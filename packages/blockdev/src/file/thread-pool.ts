@@ -1,4 +1,4 @@
-import { MAX_FALLOCATES, MAX_POOL_THREADS, POOL_THREADS } from '../limits.ts';
+import { CALLS_PER_POOL_THREAD, MAX_FALLOCATES, MAX_POOL_THREADS, POOL_THREADS } from '../limits.ts';
 import { PoolLine } from './pool-line.ts';
 
 /** The lines of one thread to Node's thread pool, which it shares with all others. */
@@ -16,10 +16,10 @@ export function poolThreads(text = process.env.UV_THREADPOOL_SIZE): number {
   return threads < 0 ? MAX_POOL_THREADS : Math.min(threads, MAX_POOL_THREADS);
 }
 
-/** Half as many more calls as there are threads: those find work while what they did before is being told. */
-export function openThreadPool(threads = poolThreads()): ThreadPool {
-  return { data: new PoolLine(threads + Math.ceil(threads / 2)), zero: new PoolLine(MAX_FALLOCATES) };
+/** @param places for what moves data */
+export function openThreadPool(places: number): ThreadPool {
+  return { data: new PoolLine(places), zero: new PoolLine(MAX_FALLOCATES) };
 }
 
 /** That of this thread: modules are loaded once in each. */
-export const threadPool = openThreadPool();
+export const threadPool = openThreadPool(poolThreads() * CALLS_PER_POOL_THREAD);
