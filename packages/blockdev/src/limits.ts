@@ -51,12 +51,14 @@ export const MAX_FALLOCATES = 2;
 export const POOL_THREADS = 4;
 export const MAX_POOL_THREADS = 1024;
 /**
- * Calls that a thread has on the pool for each thread of the pool. Those that are done are told, and others started, once
- * in a turn of the event loop, which takes up to a millisecond where hosts are busy: 2,048 cold reads of 4 KiB at a time
- * went half as fast as without a bound with 6 calls on a pool of 4, and two thirds to four fifths as fast with 64. The
- * more, the longer a read of another host waits.
+ * Calls that an owner may have on the pool, for each thread of it, while it is alone. They are told and followed by others
+ * once in a turn of the event loop, which takes up to a millisecond where hosts are busy: 2,048 cold reads of 4 KiB at a time
+ * went half as fast as without a bound with 6 calls on a pool of 4, and two thirds to four fifths as fast with 64. With
+ * several owners there are 6, since a read of one waits behind all of these.
  */
 export const CALLS_PER_POOL_THREAD = 16;
+/** An owner counts as alone after so many calls with none of others in between. */
+export const TOGETHER_CALLS = 1024;
 /** What a call on the pool counts beside the bytes that it moves: as long as it waits for a disk could so much be read. */
 export const POOL_CALL_BYTES = 64 * 1024;
 

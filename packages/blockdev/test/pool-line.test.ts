@@ -4,7 +4,7 @@ import { Rng } from '@nvbraid/base';
 import { type PoolCall, PoolLine } from '../src/file/pool-line.ts';
 import { openThreadPool, poolThreads, type ThreadPool } from '../src/file/thread-pool.ts';
 import { IoOp, type IoOwner } from '../src/index.ts';
-import { POOL_CALL_BYTES } from '../src/limits.ts';
+import { POOL_CALL_BYTES, TOGETHER_CALLS } from '../src/limits.ts';
 import { Op } from './support/op.ts';
 import { BLOCK, preparedFile, type ScriptedCalls, scripted } from './support/scripted-calls.ts';
 
@@ -249,6 +249,21 @@ describe('the line for the thread pool', () => {
 });
 
 describe('the line alone', () => {
+  it('has more places for an owner without company', () => {
+    const line = new PoolLine(8, 2);
+    const [a, b] = [{ weight: 1 }, { weight: 1 }];
+    for (let n = 0; n < 8; n++) ok(line.take(a));
+    equal(line.take(a), false);
+    equal(line.take(b), false);
+    for (let n = 0; n < 6; n++) line.leave();
+    equal(line.take(a), false, 'two are taken');
+    line.leave();
+    ok(line.take(b));
+    for (let n = 0; n <= TOGETHER_CALLS; n++) line.take(b);
+    while (line.take(b)) {}
+    equal(line.taken, 8, 'the other one has gone');
+  });
+
   it('keeps nobody waiting while a place is free', () => {
     const line = new PoolLine(2);
     const turns: number[] = [];

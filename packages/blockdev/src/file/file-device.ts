@@ -338,7 +338,7 @@ export class FileDevice implements BlockDevice {
   #place(t: Task, line: PoolLine): boolean {
     if (t.placed) return true;
     t.line = line;
-    t.placed = t.paid ? line.takeAgain() : line.take();
+    t.placed = t.paid ? line.takeAgain() : line.take(t.owner);
     if (t.placed) t.paid = true;
     else if (t.paid) line.addAgain(t);
     else line.add(t);

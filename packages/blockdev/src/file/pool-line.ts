@@ -1,5 +1,5 @@
 import type { IoOwner } from '../block-device.ts';
-import { POOL_CALL_BYTES } from '../limits.ts';
+import { POOL_CALL_BYTES, TOGETHER_CALLS } from '../limits.ts';
 
 /** What wants a place on the thread pool; lent to the line from `add` until its turn. */
 export interface PoolCall {
@@ -21,10 +21,16 @@ export interface PoolCall {
  * owners take turns: in each, one may use POOL_CALL_BYTES times its weight, a call counting as so many bytes beside what
  * it moves, and what it uses beyond is a debt of its next turns (deficit round robin).
  *
+ * An owner that is alone may have more places: what is on the pool cannot be passed, but there is nobody to pass it.
+ *
  * Nothing is allocated per call. There is never a free place while somebody waits, but inside `leave`.
  */
 export class PoolLine {
   readonly places: number;
+  readonly #sharedPlaces: number;
+  #lastOwner: IoOwner | null = null;
+  /** Calls until its owner counts as alone. */
+  #together = 0;
   #taken = 0;
   /** Those that have had their turn and could not use it then: before all others, in the order they came. */
   readonly #again = new Waiters();
@@ -35,8 +41,10 @@ export class PoolLine {
   #free: Waiters | null = null;
   #serving = false;
 
-  constructor(places: number) {
+  /** @param sharedPlaces while calls of several owners come */
+  constructor(places: number, sharedPlaces = places) {
     this.places = places;
+    this.#sharedPlaces = sharedPlaces;
   }
 
   /** Calls that have a place. */
@@ -48,9 +56,23 @@ export class PoolLine {
     return this.#head !== null || this.#again.first !== null;
   }
 
-  /** Takes a place if one is free, which means that nobody waits. */
-  take(): boolean {
-    if (this.#taken >= this.places || this.#waited) return false;
+  get #full(): boolean {
+    return this.#taken >= (this.#together > 0 ? this.#sharedPlaces : this.places);
+  }
+
+  /** Takes a place for a call if one is free, which means that nobody waits. */
+  take(owner: IoOwner = NOBODY): boolean {
+    if (owner === this.#lastOwner) {
+      if (this.#together > 0) this.#together--;
+    } else {
+      if (this.#lastOwner !== null) this.#together = TOGETHER_CALLS;
+      this.#lastOwner = owner;
+    }
+    return this.#takeFree();
+  }
+
+  #takeFree(): boolean {
+    if (this.#full || this.#waited) return false;
     this.#taken++;
     return true;
   }
@@ -73,7 +95,7 @@ export class PoolLine {
 
   /** As `take`, for one that has had its turn: it has paid for its place, and does not wait behind those who have not. */
   takeAgain(): boolean {
-    if (this.#taken >= this.places || this.#again.first !== null) return false;
+    if (this.#full || this.#again.first !== null) return false;
     this.#taken++;
     return true;
   }
@@ -83,9 +105,9 @@ export class PoolLine {
     this.#again.push(call);
   }
 
-  /** The call has its turn, now or later. */
+  /** The call has its turn, now or later. Its owner does not count as one that others share with. */
   enter(call: PoolCall): void {
-    if (this.take()) call.turn();
+    if (this.#takeFree()) call.turn();
     else this.add(call);
   }
 
@@ -95,7 +117,7 @@ export class PoolLine {
     // A loop, since a turn may be over at once.
     if (this.#serving) return;
     this.#serving = true;
-    while (this.#taken < this.places) {
+    while (!this.#full) {
       const call = this.#again.shift() ?? this.#next();
       if (call === null) break;
       this.#taken++;

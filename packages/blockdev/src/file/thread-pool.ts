@@ -16,10 +16,10 @@ export function poolThreads(text = process.env.UV_THREADPOOL_SIZE): number {
   return threads < 0 ? MAX_POOL_THREADS : Math.min(threads, MAX_POOL_THREADS);
 }
 
-/** @param places for what moves data */
-export function openThreadPool(places: number): ThreadPool {
-  return { data: new PoolLine(places), zero: new PoolLine(MAX_FALLOCATES) };
+/** @param places for what moves data, and while several owners do */
+export function openThreadPool(places: number, sharedPlaces = places): ThreadPool {
+  return { data: new PoolLine(places, sharedPlaces), zero: new PoolLine(MAX_FALLOCATES) };
 }
 
 /** That of this thread: modules are loaded once in each. */
-export const threadPool = openThreadPool(poolThreads() * CALLS_PER_POOL_THREAD);
+export const threadPool = openThreadPool(poolThreads() * CALLS_PER_POOL_THREAD, Math.ceil(poolThreads() * 1.5));
