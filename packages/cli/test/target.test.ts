@@ -43,7 +43,7 @@ describe('nvbraid target, on a serve that was started with a file', () => {
   test('ls lists directories as configfs has them', async () => {
     assert.equal(
       await target(sandbox, 'ls'),
-      '/discovery_nqn\n/nvbraid_limits\n/nvbraid_state_directory\n/nvbraid_faults\n/hosts/\n/subsystems/\n/ports/\n',
+      '/discovery_nqn\n/nvbraid_limits\n/nvbraid_state_directory\n/nvbraid_host_defaults\n/nvbraid_faults\n/hosts/\n/subsystems/\n/ports/\n',
     );
     assert.equal(
       await target(sandbox, 'ls', '/ports/1/subsystems'),

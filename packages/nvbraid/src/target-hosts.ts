@@ -35,7 +35,9 @@ export class TargetHosts {
   readonly #rows: number;
   readonly #records = new Map<string, HostRecord>();
   readonly #options = new Map<string, HostOptions>();
-  readonly #defaults: HostOptions;
+  #defaults: HostOptions;
+  /** What holds where no default says otherwise. */
+  readonly #perHost: { readonly controllers: number; readonly queues: number };
   #table: HostTable | null = null;
   #nextId = 1;
 
@@ -46,6 +48,7 @@ export class TargetHosts {
     given: { hostDefaults?: HostOptions; hosts?: Readonly<Record<string, HostOptions>> },
   ) {
     this.#limits = limits;
+    this.#perHost = { controllers: limits.controllersPerHost, queues: limits.queuesPerHost };
     this.#rows = rows;
     this.#defaults = checkHostOptions(given.hostDefaults ?? {});
     for (const [hostnqn, options] of Object.entries(given.hosts ?? {})) {
@@ -56,9 +59,26 @@ export class TargetHosts {
   /** To be called once, with the hosts of the control plane. */
   attach(table: HostTable): void {
     this.#table = table;
-    const { controllers, queues } = this.#defaults;
-    if (controllers !== undefined) table.limits.controllersPerHost = controllers;
-    if (queues !== undefined) table.limits.queuesPerHost = queues;
+    this.setDefaults(this.#defaults);
+  }
+
+  /** What every host may have and do unless it has limits of its own. */
+  get defaults(): HostOptions {
+    return this.#defaults;
+  }
+
+  /** What single hosts may have and do in place of that. */
+  get own(): ReadonlyMap<string, HostOptions> {
+    return this.#options;
+  }
+
+  /** Holds for the next Connect, and the next bytes that arrive. @throws NvbraidError EINVAL */
+  setDefaults(options: HostOptions): void {
+    this.#defaults = checkHostOptions(options);
+    const table = this.#table!;
+    table.limits.controllersPerHost = this.#defaults.controllers ?? this.#perHost.controllers;
+    table.limits.queuesPerHost = this.#defaults.queues ?? this.#perHost.queues;
+    for (const [hostnqn, { block }] of this.#records) block.set(this.options(hostnqn), this.#limits);
     for (const hostnqn of this.#options.keys()) this.#tell(hostnqn);
   }
 

@@ -9,7 +9,7 @@ export class ControllerTable {
   #min: number;
   #max: number;
   /** Controllers at a time. */
-  readonly limit: number;
+  limit: number;
   readonly #controllers = new Map<number, Controller>();
   /** Controllers that are gone while devices still work for their commands. */
   readonly #leaving = new Map<number, Controller>();

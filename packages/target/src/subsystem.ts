@@ -45,8 +45,8 @@ export interface SubsystemOptions extends IdentityOptions {
 export class Subsystem {
   readonly target: Target;
   readonly nqn: string;
-  readonly cqtMs: number;
   readonly controllers: ControllerTable;
+  #cqtMs: number;
   readonly ports = new Set<Port>();
   #identity: SubsystemIdentity;
   #given: IdentityOptions;
@@ -76,15 +76,9 @@ export class Subsystem {
     const min = options.cntlidMin ?? MIN_CNTLID;
     const max = options.cntlidMax ?? MAX_CNTLID;
     checkCntlidRange(min, max);
-    const most = options.maxControllers ?? MAX_CONTROLLERS;
-    if (!(Number.isInteger(most) && most >= 1 && most <= MAX_CONTROLLERS)) {
-      throw new NvbraidError('EINVAL', `a subsystem has 1 to ${MAX_CONTROLLERS} controllers (maxControllers): ${most}`);
-    }
+    const most = checkControllers(options.maxControllers ?? MAX_CONTROLLERS);
     this.controllers = new ControllerTable(min, max, most);
-    this.cqtMs = options.cqtMs ?? DEFAULT_CQT_MS;
-    if (!(Number.isInteger(this.cqtMs) && this.cqtMs >= 1 && this.cqtMs <= MAX_CQT_MS)) {
-      throw new NvbraidError('EINVAL', `the command quiesce time (cqtMs) is 1 to ${MAX_CQT_MS} ms: ${this.cqtMs}`);
-    }
+    this.#cqtMs = checkCqt(options.cqtMs ?? DEFAULT_CQT_MS);
     this.#maxIoQueues = checkIoQueues(options.maxIoQueues ?? MAX_IO_QUEUES);
     const hosts = options.allowedHosts ?? [];
     this.#allowAnyHost = options.allowAnyHost ?? hosts.length === 0;
@@ -157,6 +151,27 @@ export class Subsystem {
 
   get maxIoQueues(): number {
     return this.#maxIoQueues;
+  }
+
+  /** Command Quiesce Time, in ms. */
+  get cqtMs(): number {
+    return this.#cqtMs;
+  }
+
+  /** @throws NvbraidError EINVAL; EBUSY while a host could have been told another one */
+  setCqt(ms: number): void {
+    if (ms === this.#cqtMs) return;
+    if (this.controllers.size > 0) {
+      throw new NvbraidError('EBUSY', `hosts of ${this.nqn} know its command quiesce time: disconnect them first`, {
+        retryable: false,
+      });
+    }
+    this.#cqtMs = checkCqt(ms);
+  }
+
+  /** Controllers at a time; those that there are stay. @throws NvbraidError EINVAL */
+  setMaxControllers(count: number): void {
+    this.controllers.limit = checkControllers(count);
   }
 
   /** Hosts have agreed on the old number with their controllers, which go: they connect again. @throws NvbraidError EINVAL */
@@ -501,4 +516,14 @@ function checkAccess(nqn: string, allowAnyHost: boolean, allowedHosts: readonly 
     throw new NvbraidError('EINVAL', `${nqn} allows any host or those on its list, not both: change one of them first`);
   }
   return hosts;
+}
+
+function checkCqt(ms: number): number {
+  if (Number.isInteger(ms) && ms >= 1 && ms <= MAX_CQT_MS) return ms;
+  throw new NvbraidError('EINVAL', `the command quiesce time (cqtMs) is 1 to ${MAX_CQT_MS} ms: ${ms}`);
+}
+
+function checkControllers(count: number): number {
+  if (Number.isInteger(count) && count >= 1 && count <= MAX_CONTROLLERS) return count;
+  throw new NvbraidError('EINVAL', `a subsystem has 1 to ${MAX_CONTROLLERS} controllers (maxControllers): ${count}`);
 }

@@ -1,5 +1,13 @@
-import type { FileDeviceSpec, MemoryDeviceSpec, PreparedDevice } from '@nvbraid/blockdev';
-import { hexOf, type Namespace, type Port, type Subsystem, versionText } from '@nvbraid/target';
+import type { FileDeviceSpec, MemoryDeviceSpec, PreparedDevice, PreparedZoned, ZonedOptions } from '@nvbraid/blockdev';
+import {
+  DEFAULT_CQT_MS,
+  hexOf,
+  MAX_CONTROLLERS,
+  type Namespace,
+  type Port,
+  type Subsystem,
+  versionText,
+} from '@nvbraid/target';
 import { ADRFAM_NAMES, ANA_STATE_NAMES, TRTYPE_NAMES } from '@nvbraid/wire';
 import type { Target } from '../target.ts';
 import type { Devices } from './devices.ts';
@@ -12,9 +20,21 @@ import { type ConfigNode, emptyTree, madeNode } from './tree.ts';
  */
 export function adopt(target: Target, devices: Devices, start: Readonly<Record<string, string>> = {}): ConfigNode {
   const root = emptyTree();
-  putAll(root, { discovery_nqn: target.core.discoveryNqn, ...start });
+  const faults = target.faults.list().map(({ rule }) => rule);
+  const { defaults, own } = target.hosts;
+  putAll(root, {
+    discovery_nqn: target.core.discoveryNqn,
+    ...(faults.length === 0 ? {} : { nvbraid_faults: JSON.stringify(faults) }),
+    ...(Object.keys(defaults).length === 0 ? {} : { nvbraid_host_defaults: JSON.stringify(defaults) }),
+    ...start,
+  });
+  for (const [hostnqn, limits] of own) {
+    const host = madeNode('host', [hostnqn]);
+    put(host, 'nvbraid_limits', JSON.stringify(limits));
+    root.group('hosts').set(hostnqn, host);
+  }
   for (const subsystem of target.core.subsystems) {
-    root.group('subsystems').set(subsystem.nqn, subsystemNode(root, subsystem, devices));
+    root.group('subsystems').set(subsystem.nqn, subsystemNode(root, subsystem, target, devices));
   }
   for (const port of target.core.ports) {
     const node = portNode(port, target.transportOf(port.portId));
@@ -34,7 +54,7 @@ function putAll(node: ConfigNode, values: Readonly<Record<string, string | numbe
   }
 }
 
-function subsystemNode(root: ConfigNode, subsystem: Subsystem, devices: Devices): ConfigNode {
+function subsystemNode(root: ConfigNode, subsystem: Subsystem, target: Target, devices: Devices): ConfigNode {
   const node = madeNode('subsystem', [subsystem.nqn]);
   const { identity } = subsystem;
   putAll(node, {
@@ -49,19 +69,23 @@ function subsystemNode(root: ConfigNode, subsystem: Subsystem, devices: Devices)
     attr_cntlid_min: subsystem.controllers.min,
     attr_cntlid_max: subsystem.controllers.max,
     attr_qid_max: subsystem.maxIoQueues,
+    ...(subsystem.cqtMs === DEFAULT_CQT_MS ? {} : { nvbraid_cqt_ms: subsystem.cqtMs }),
+    ...(subsystem.controllers.limit === MAX_CONTROLLERS
+      ? {}
+      : { nvbraid_max_controllers: subsystem.controllers.limit }),
   });
   for (const nqn of subsystem.allowedHosts) {
     if (!root.group('hosts').has(nqn)) root.group('hosts').set(nqn, madeNode('host', [nqn]));
     node.linked('allowed_hosts').add(nqn);
   }
   for (const namespace of subsystem.allocated) {
-    const child = namespaceNode(subsystem.nqn, namespace, devices);
+    const child = namespaceNode(subsystem.nqn, namespace, target, devices);
     node.group('namespaces').set(child.name, child);
   }
   return node;
 }
 
-function namespaceNode(nqn: string, namespace: Namespace, devices: Devices): ConfigNode {
+function namespaceNode(nqn: string, namespace: Namespace, target: Target, devices: Devices): ConfigNode {
   const node = madeNode('namespace', [nqn, String(namespace.nsid)]);
   const { nguid, eui64, hosts } = namespace;
   putAll(node, {
@@ -75,7 +99,12 @@ function namespaceNode(nqn: string, namespace: Namespace, devices: Devices): Con
     nvbraid_block_size: namespace.blockSize,
     enable: namespace.enabled,
   });
-  const spec = namespace.device as PreparedDevice;
+  const filters = target.filters(nqn, namespace.nsid).config;
+  if (filters.length > 0) put(node, 'nvbraid_filters', JSON.stringify(filters));
+  let spec = namespace.device as PreparedDevice & { lower?: PreparedDevice };
+  for (; spec.lower !== undefined; spec = spec.lower) {
+    if (spec.kind === 'zoned') put(node, 'nvbraid_zoned', JSON.stringify(zonesOf(spec as PreparedZoned)));
+  }
   if (spec.kind === 'file') {
     const file = spec as PreparedDevice & FileDeviceSpec;
     putAll(node, { device_path: file.path, nvbraid_shared: file.shared });
@@ -85,6 +114,11 @@ function namespaceNode(nqn: string, namespace: Namespace, devices: Devices): Con
     devices.adopt(node, { ...memory } as MemoryDeviceSpec, namespace.blockSize);
   }
   return node;
+}
+
+/** What `zonedDevice` was given. */
+function zonesOf({ zoneSize, zoneCapacity, maxOpen, maxActive }: PreparedZoned): ZonedOptions {
+  return { zoneSize, zoneCapacity, maxOpen, maxActive };
 }
 
 function portNode(port: Port, transport: string): ConfigNode {

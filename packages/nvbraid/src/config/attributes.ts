@@ -8,6 +8,8 @@ import {
   hexOf,
   MAX_ANA_GROUPS,
   MAX_CNTLID,
+  MAX_CONTROLLERS,
+  MAX_CQT_MS,
   MAX_FAULTS,
   MAX_IO_QUEUES,
   MAX_NAMESPACE_HOSTS,
@@ -246,6 +248,7 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
       any,
       'Where the state of namespaces on block devices is kept; only when the process starts',
     ),
+    option('host_defaults', 'json', hostLimits, '', any, 'What every host may have and do'),
     option('faults', 'json', faults, '', any, 'Protocol faults to inject'),
   ],
   host: [
@@ -300,6 +303,8 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
       'I/O queues of a controller; a change ends all controllers',
     ),
     row('attr_pi_enable', flag, '0', any, 'Protection information', { unsupported: offOnly('protection information') }),
+    option('cqt_ms', 'number', whole(1, MAX_CQT_MS), '', undiscovered, 'Command Quiesce Time in ms (default: 5100)'),
+    option('max_controllers', 'number', whole(1, MAX_CONTROLLERS), '', any, 'Controllers at a time (default: 1024)'),
   ],
   namespace: [
     row('device_path', orNothing(path), '', namespaceDisabled, 'Image file or block device'),

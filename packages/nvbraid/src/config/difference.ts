@@ -10,6 +10,7 @@ import { type ConfigNode, nodePath } from './tree.ts';
  */
 export function difference(from: ConfigNode, to: ConfigNode, facts: Facts = NO_FACTS): Edit[] {
   const planner = new Planner(from, to, facts);
+  planner.root();
   planner.build(true);
   planner.release();
   planner.build(false);
@@ -38,6 +39,14 @@ class Planner {
 
   #set(path: string, attribute: string, value: string): void {
     this.#edit({ op: 'set', path, attribute, value });
+  }
+
+  /** What holds for all of the target comes before its first port; what only its start can set is left alone. */
+  root(): void {
+    for (const attribute of ['nvbraid_host_defaults', 'nvbraid_faults']) {
+      const value = this.#to.get(attribute);
+      if (value !== this.#now.get(attribute)) this.#set('/', attribute, value);
+    }
   }
 
   // ---------------------------------------------------------------- taking away

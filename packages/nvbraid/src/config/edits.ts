@@ -83,7 +83,7 @@ function checkWhen(node: ConfigNode, row: AttributeRow, path: string, facts: Fac
     const how =
       node.kind.name === 'port'
         ? 'remove the links in its subsystems directory first'
-        : 'disable it first (set enable=0)';
+        : `disable it first (set enable=0)${row.name === 'nvbraid_filters' ? ', or change what a filter does with nvbraid filter set' : ''}`;
     throw refuse(when.code, path, `${row.name} cannot change while the ${node.kind.name} is enabled; ${how}`);
   }
   if (when.rule === 'enabled' && !node.enabled) {

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { NvbraidError } from '@nvbraid/base';
 import {
+  DEFAULT_CQT_MS,
   derivedUuid,
   type FaultRule,
   type IdentityOptions,
+  MAX_CONTROLLERS,
   MAX_IN_CAPSULE_BYTES,
   MAX_MDTS,
   MAX_QUEUE_SIZE,
@@ -51,6 +53,7 @@ export class TargetBackend implements Backend {
       if (subsystem !== null) this.#discovered.add(subsystem);
     });
     this.#effects = this.#table();
+    this.#faults = target.faults.list().map(({ id }) => id); // `adopt` puts them into the tree
   }
 
   #isDiscovered(nqn: string): boolean {
@@ -182,6 +185,8 @@ export class TargetBackend implements Backend {
       'root discovery_nqn': (_node, value) => core.setDiscoveryNqn(value),
       'root nvbraid_limits': startOnly('nvbraid_limits'),
       'root nvbraid_state_directory': startOnly('nvbraid_state_directory'),
+      'root nvbraid_host_defaults': (_node, value) =>
+        this.#target.hosts.setDefaults(value === '' ? {} : (JSON.parse(value) as HostOptions)),
       'root nvbraid_faults': (_node, value) => this.#setFaults(value),
       'host nvbraid_limits': (node, value) =>
         this.#target.hosts.setOptions(node.name, value === '' ? null : (JSON.parse(value) as HostOptions)),
@@ -198,6 +203,10 @@ export class TargetBackend implements Backend {
       'subsystem attr_cntlid_max': (node, value) =>
         this.#subsystem(node.name).setCntlidRange(Number(node.get('attr_cntlid_min')), Number(value)),
       'subsystem attr_qid_max': (node, value) => this.#subsystem(node.name).setMaxIoQueues(Number(value)),
+      'subsystem nvbraid_cqt_ms': (node, value) =>
+        this.#subsystem(node.name).setCqt(value === '' ? DEFAULT_CQT_MS : Number(value)),
+      'subsystem nvbraid_max_controllers': (node, value) =>
+        this.#subsystem(node.name).setMaxControllers(value === '' ? MAX_CONTROLLERS : Number(value)),
       'namespace enable': (node, value) => (value === '1' ? this.#enable(node) : this.#disable(node)),
       'namespace ana_grpid': (node, value) => {
         if (node.enabled) this.#subsystem(node.names[0]!).setAnaGroup(Number(node.name), Number(value));
