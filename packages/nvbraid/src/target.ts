@@ -321,7 +321,8 @@ export class Target extends EventEmitter<TargetEventMap> {
   /**
    * Before `close`: takes no connections and no commands any more, answers the commands that have arrived, and closes
    * the I/O queues in order, so that hosts know of every command whether it was done. What hosts sent later is not
-   * answered: they send it again when they are connected again.
+   * answered: they send it again when they are connected again. A host of several queues that gives all of them up when it
+   * sees the first one close does the same with answers that it has not read.
    * @param deadlineMs how long commands, and hosts that do not hang up, are waited for
    * @returns false when it took longer
    */
