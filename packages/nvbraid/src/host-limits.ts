@@ -37,3 +37,8 @@ export const DISCOVERY_RETRY_MS = 1_000;
 /** Paths that `connectAll` keeps, and those that it connects at the same time. */
 export const CONNECT_ALL_PATHS_MAX = 1024;
 export const CONNECT_ALL_AT_ONCE = 16;
+/** Threads that the namespaces of a subsystem may be spread over. */
+export const HEAD_THREADS_MAX = 64;
+/** Pause before a head thread that died is started again, in ms; doubled each time that this does not help. */
+export const HEAD_RESTART_MS = 500;
+export const HEAD_RESTART_MS_MAX = 30_000;

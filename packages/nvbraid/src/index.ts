@@ -25,6 +25,7 @@ export type { DiscoveryService, PathDefaults } from './discovery/service-address
 export * from './faults/namespace-filters.ts';
 export * from './faults/target-faults.ts';
 export * from './head-device.ts';
+export * from './head-threads.ts';
 export * from './history.ts';
 export type { HostOptions } from './host-block.ts';
 export * from './host-controller.ts';

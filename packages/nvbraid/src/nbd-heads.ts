@@ -39,16 +39,17 @@ export function notForNbd(head: HostHead): string | null {
 /**
  * Offers the heads of a subsystem by NBD, from now on and as they come and go: one that goes is offered no more, and its
  * clients get EIO; should another take its nsid, it is another export, which they do not see.
+ * @param offered kept up to date with what is offered, by nsid
  * @param serves which of them; default all
  * @param changed called whenever there is another set of exports
  */
 export function offerHeads(
   server: NbdServer,
   subsystem: HostSubsystem,
+  offered = new Map<number, HostHead>(),
   serves: (nsid: number) => boolean = () => true,
   changed: () => void = () => {},
-): Map<number, HostHead> {
-  const offered = new Map<number, HostHead>();
+): void {
   const add = (head: HostHead): void => {
     if (!serves(head.nsid) || head.gone !== null || offered.get(head.nsid) === head) return;
     const problem = notForNbd(head);
@@ -69,5 +70,4 @@ export function offerHeads(
   subsystem.on('head-added', add);
   subsystem.on('head-removed', remove);
   for (const head of [...subsystem.heads.values()].sort((a, b) => a.nsid - b.nsid)) add(head);
-  return offered;
 }

@@ -13,6 +13,8 @@ export const ECONNRESET = errno.ECONNRESET;
 /** System error -> our code and what it means in words. */
 const MEANINGS: Readonly<Record<string, readonly [code: ErrorCode, words: string]>> = {
   EADDRINUSE: ['EADDRINUSE', 'the port is in use'],
+  ENOENT: ['ENOENT', 'there is no such file or directory'],
+  ENOTDIR: ['ENOENT', 'the path leads through a file that is no directory'],
   EADDRNOTAVAIL: ['EINVAL', 'the address is not one of this machine'],
   EACCES: ['EACCES', 'permission denied'],
   EPERM: ['EACCES', 'permission denied'],

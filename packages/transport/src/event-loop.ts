@@ -1,6 +1,7 @@
 import { isMainThread } from 'node:worker_threads';
 import { assert, Memory, NvbraidError, Ring } from '@nvbraid/base';
 import type koffiModule from 'koffi';
+import type { DescriptorLedger } from './descriptor-ledger.ts';
 import { EAGAIN, EINTR, systemError } from './errors.ts';
 import { addressOf, koffi, type Libc, libc } from './libc.ts';
 import {
@@ -84,6 +85,7 @@ export class EventLoop {
   readonly #generations: number[] = [];
   #generation = 0;
   #watched = 0;
+  #ledger: DescriptorLedger | null = null;
   readonly #deferred = new Ring<Deferred>();
   #deferredScheduled = false;
   #dispatching = false;
@@ -123,9 +125,17 @@ export class EventLoop {
     return this.#watched;
   }
 
+  /** Enters its own descriptor, and what is watched from now on. To be called before anything is. */
+  keep(ledger: DescriptorLedger): void {
+    assert(this.#watched === 0 && this.#ledger === null, 'descriptors are watched already');
+    this.#ledger = ledger;
+    ledger.opened(this.#epfd);
+  }
+
   /** Watches a descriptor; a loop that does not run yet is attached. */
   add(fd: number, events: number, handler: FdHandler): void {
     this.#register(fd, events, handler);
+    this.#ledger?.opened(fd);
     this.#watched++;
     this.#arrange();
   }
@@ -137,6 +147,7 @@ export class EventLoop {
   /** To be called before the descriptor is closed. */
   remove(fd: number): void {
     this.#unregister(fd);
+    this.#ledger?.closing(fd);
     this.#watched--;
     this.#arrange();
   }
@@ -187,6 +198,7 @@ export class EventLoop {
     assert(this.#watched === 0, 'event loop closed with descriptors in use');
     this.#closed = true;
     this.#unpoll();
+    this.#ledger?.closing(this.#epfd);
     this.libc.close(this.#epfd);
     if (current === this) current = null;
   }

@@ -1,3 +1,4 @@
+export * from './descriptor-ledger.ts';
 export * from './event-loop.ts';
 export { addressOf } from './libc.ts';
 export { type LoopOptions, splitAt, splitRandomly } from './loop/loop-link.ts';

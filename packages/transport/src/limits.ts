@@ -58,3 +58,6 @@ export const NET_SEND_BYTES = 256 * 1024;
 
 /** Range of TCP_SYNCNT. */
 export const SYN_COUNT_MAX = 127;
+
+/** Path of a unix socket: sun_path less its final zero byte. */
+export const UNIX_PATH_BYTES = 107;

@@ -1,8 +1,9 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, linkSync, lstatSync, mkdtempSync, rmSync, unlinkSync } from 'node:fs';
 import { createServer, connect as netConnect, type Server } from 'node:net';
+import { dirname, join } from 'node:path';
 import { NvbraidError } from '@nvbraid/base';
 import { nodeErrorCode, systemError } from '../errors.ts';
-import { BACKLOG_DEFAULT } from '../limits.ts';
+import { BACKLOG_DEFAULT, UNIX_PATH_BYTES } from '../limits.ts';
 import type { Connection, Listener } from '../transport.ts';
 import { acceptedSocket } from './accepted-socket.ts';
 import { NetConnection } from './net-connection.ts';
@@ -19,13 +20,16 @@ export async function listenUnix(
 ): Promise<Listener> {
   const { path, mode = 0o600 } = options;
   const doing = `cannot listen on ${path}`;
+  // It is made under a short name: nobody else would notice.
+  if (Buffer.byteLength(path) > UNIX_PATH_BYTES) {
+    throw new NvbraidError('EINVAL', `${doing}: paths of unix sockets have at most ${UNIX_PATH_BYTES} bytes`);
+  }
   await clearStale(path, doing);
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (accepted) => {
     const { socket, receiver } = acceptedSocket(accepted);
     onConnection(new NetConnection(socket, receiver));
   });
-  await listen(server, path, doing);
-  chmodSync(path, mode);
+  await listen(server, path, mode, doing);
   const remove = (): void => unlinkQuietly(path);
   process.once('exit', remove);
   return {
@@ -41,21 +45,36 @@ export async function listenUnix(
   };
 }
 
-/** The file gets its mode from the umask when it is made: there is no moment at which others could connect. */
-function listen(server: Server, path: string, doing: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) => reject(systemError(nodeErrorCode(cause), doing, { cause })));
-    const umask = process.umask(0o177);
-    try {
-      server.listen({ path, backlog: BACKLOG_DEFAULT }, () => {
-        server.removeAllListeners('error');
-        server.on('error', () => {});
-        resolve();
-      });
-    } finally {
-      process.umask(umask);
-    }
-  });
+/**
+ * The socket is made in a directory that nobody else can enter, and gets its name once it has its mode: there is no moment
+ * at which others could connect. (The umask would do it, but threads other than the main one cannot change it.)
+ */
+async function listen(server: Server, path: string, mode: number, doing: string): Promise<void> {
+  let directory: string;
+  try {
+    directory = mkdtempSync(join(dirname(path), '.n'));
+  } catch (cause) {
+    throw systemError(nodeErrorCode(cause), doing, { cause });
+  }
+  const made = join(directory, 's');
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ path: made, backlog: BACKLOG_DEFAULT }, resolve);
+    });
+    chmodSync(made, mode);
+    linkSync(made, path);
+    server.removeAllListeners('error');
+    server.on('error', () => {});
+  } catch (cause) {
+    server.close();
+    const code = nodeErrorCode(cause);
+    // Somebody was faster.
+    const words = { EADDRINUSE: 'another process listens there' };
+    throw systemError(code === 'EEXIST' ? 'EADDRINUSE' : code, doing, { cause, words });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 async function clearStale(path: string, doing: string): Promise<void> {
