@@ -23,6 +23,7 @@ import { idNs } from './commands/id-ns.ts';
 import { getIopolicy, setIopolicy } from './commands/iopolicy.ts';
 import { list } from './commands/list.ts';
 import { listSubsys } from './commands/list-subsys.ts';
+import { nbd } from './commands/nbd.ts';
 import { read } from './commands/read.ts';
 import { reset } from './commands/reset.ts';
 import { resvAcquire } from './commands/resv-acquire.ts';
@@ -45,7 +46,7 @@ import { znsCloseZone, znsFinishZone, znsOfflineZone, znsOpenZone, znsResetZone 
 /** The commands by what they are for, as the help shows them. Parsing, help and completion are made of this table. */
 export const COMMAND_GROUPS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
   { title: 'Target', commands: [serve, target, demo] },
-  { title: 'Host', commands: [discover, connect, disconnect, list, listSubsys, getIopolicy, setIopolicy, reset] },
+  { title: 'Host', commands: [discover, connect, disconnect, nbd, list, listSubsys, getIopolicy, setIopolicy, reset] },
   {
     title: 'Controller and namespace',
     commands: [

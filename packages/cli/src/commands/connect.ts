@@ -1,9 +1,10 @@
 import { ControlClient, runningProcesses } from '@nvbraid/manage';
 import { connectSubsystem, NvbraidError } from 'nvbraid';
 import { advised } from '../advice.ts';
-import { connectOptions, formatAddress, onlySubsystem } from '../association.ts';
-import { command, type Values } from '../command.ts';
+import { connectOptions, formatAddress } from '../association.ts';
+import { command } from '../command.ts';
 import { ConnectProcess } from '../connect-process.ts';
+import { givenPaths, nqnByAny } from '../given-paths.ts';
 import {
   addressOptions,
   associationOptions,
@@ -14,10 +15,9 @@ import {
   recoveryOptions,
   verboseOption,
 } from '../options.ts';
-import { type GivenPath, parsePath, samePath } from '../path-option.ts';
+import { type GivenPath, samePath } from '../path-option.ts';
 import { processStatus } from '../process-session.ts';
 import { StopSignal } from '../stop-signal.ts';
-import { UsageError } from '../usage-error.ts';
 
 const OPTIONS = {
   ...addressOptions,
@@ -82,43 +82,6 @@ export const connect = command({
     return await process.run(options.socket, stop);
   },
 });
-
-/** The ways that the options name, -a first. @throws UsageError */
-function givenPaths(options: Values<typeof OPTIONS>): readonly [GivenPath, ...GivenPath[]] {
-  const { transport, traddr, trsvcid = 4420 } = options;
-  const host = {
-    ...(options['host-traddr'] === undefined ? {} : { hostTraddr: options['host-traddr'] }),
-    ...(options['host-iface'] === undefined ? {} : { hostIface: options['host-iface'] }),
-  };
-  const common = { transport, trsvcid };
-  const paths: GivenPath[] = traddr === undefined ? [] : [{ ...common, ...host, traddr }];
-  for (const text of options.path) paths.push({ ...host, ...parsePath(text, common) });
-  const [first, ...others] = paths;
-  if (first === undefined) throw new UsageError('-a is missing: the address of the target; --path names further ones');
-  const twice = paths.find((path, i) => paths.slice(0, i).some((other) => samePath(path, other)));
-  if (twice !== undefined && !options['duplicate-connect']) {
-    throw new UsageError(`${formatAddress(twice.traddr, twice.trsvcid)} is given twice; -D connects it twice`);
-  }
-  return [first, ...others];
-}
-
-/** The only subsystem that the first target that answers tells about. */
-async function nqnByAny(
-  paths: readonly GivenPath[],
-  options: Values<typeof OPTIONS>,
-  signal: AbortSignal,
-): Promise<string> {
-  let failed: unknown;
-  for (const path of paths) {
-    try {
-      return await onlySubsystem(path, options, signal);
-    } catch (error) {
-      failed ??= error;
-      if (signal.aborted || (error instanceof NvbraidError && error.code === 'EINVAL')) break;
-    }
-  }
-  throw failed;
-}
 
 /** As the kernel does without duplicate_connect. */
 async function refuseDuplicate(nqn: string, paths: readonly GivenPath[]): Promise<void> {
