@@ -13,6 +13,7 @@ import { TwoPorts } from './failover.ts';
 import { freePort, Guest, type StoryResult } from './guest.ts';
 import { unsupported } from './image.ts';
 import { ServeProcess } from './serve.ts';
+import { twoKernelPorts } from './two-kernel-ports.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:interop';
 const wanted = Boolean(process.env.CI) || process.env.NVBRAID_INTEROP === '1';
@@ -135,6 +136,24 @@ describe('a Linux kernel as target of our host', { skip }, () => {
       await guest.line(/^READY$/);
       for (const digests of [false, true]) {
         for (const nrIoQueues of [1, 4]) await verify(port, digests, nrIoQueues);
+      }
+    } finally {
+      guest.send('stop');
+    }
+    const { status, lines, trouble } = await guest.finished;
+    assert.equal(status, 0, `${lines.join('\n')}\n${trouble}`);
+  });
+
+  test('two ports that go, come back and change their ANA states, under verified writes', async (t) => {
+    const ports = [await freePort(), await freePort()] as const;
+    const guest = new Guest('target2.sh', { args: ['4420', NQN], forward: { [ports[0]]: 4420, [ports[1]]: 4421 } });
+    try {
+      await guest.line(/^READY$/);
+      for (const safe of [true, false]) {
+        const told = await twoKernelPorts(guest, NQN, ports, safe);
+        t.diagnostic(
+          `safe failover ${safe}: ${told.operations} operations, longest ${told.longestMs} ms, ${told.formula}`,
+        );
       }
     } finally {
       guest.send('stop');
