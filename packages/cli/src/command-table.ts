@@ -34,6 +34,7 @@ import { serve } from './commands/serve.ts';
 import { showRegs } from './commands/show-regs.ts';
 import { smartLog } from './commands/smart-log.ts';
 import { target } from './commands/target.ts';
+import { top } from './commands/top.ts';
 import { verify } from './commands/verify.ts';
 import { write } from './commands/write.ts';
 import { writeUncor } from './commands/write-uncor.ts';
@@ -46,7 +47,10 @@ import { znsCloseZone, znsFinishZone, znsOfflineZone, znsOpenZone, znsResetZone 
 /** The commands by what they are for, as the help shows them. Parsing, help and completion are made of this table. */
 export const COMMAND_GROUPS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
   { title: 'Target', commands: [serve, target, demo] },
-  { title: 'Host', commands: [discover, connect, disconnect, nbd, list, listSubsys, getIopolicy, setIopolicy, reset] },
+  {
+    title: 'Host',
+    commands: [discover, connect, disconnect, nbd, list, listSubsys, top, getIopolicy, setIopolicy, reset],
+  },
   {
     title: 'Controller and namespace',
     commands: [

@@ -17,6 +17,7 @@ const LINGER_MS = 3000;
 export async function main(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
   const terminal = new Terminal();
   const bugs = (error: unknown): void => {
+    terminal.endScreen();
     terminal.endStatus();
     report(terminal, 'nvbraid', error);
     process.exit(Exit.Failed);

@@ -12,9 +12,10 @@ export interface Found<S extends ProcessStatus = ProcessStatus> {
 /**
  * What all processes say that run here.
  * @param only the socket of the one that is meant
+ * @param terminal told of processes that do not answer; null: nobody is
  * @param who the command, for messages
  */
-export async function allStatuses(only: string | undefined, terminal: Terminal, who: string): Promise<Found[]> {
+export async function allStatuses(only: string | undefined, terminal: Terminal | null, who: string): Promise<Found[]> {
   if (only !== undefined) return [{ socket: only, status: await statusOf(only) }];
   const found: Found[] = [];
   for (const process of await runningProcesses()) {
@@ -22,7 +23,7 @@ export async function allStatuses(only: string | undefined, terminal: Terminal, 
       found.push({ socket: process.socket, status: await statusOf(process.socket) });
     } catch (error) {
       // It may have ended since; a process that hangs must not hide the others.
-      terminal.note(`nvbraid ${who}: process ${process.pid} does not answer: ${(error as Error).message}`);
+      terminal?.note(`nvbraid ${who}: process ${process.pid} does not answer: ${(error as Error).message}`);
     }
   }
   return found;

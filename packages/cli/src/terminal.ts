@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream';
 
 type Env = Readonly<Record<string, string | undefined>>;
-type Stream = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+type Stream = Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 
 const STYLES = { bold: '1', dim: '2', red: '31', green: '32', yellow: '33', cyan: '36' } as const;
 export type Style = keyof typeof STYLES;
@@ -15,6 +15,7 @@ export class Terminal {
   readonly #out: Stream;
   readonly #err: Stream;
   #status = '';
+  #onScreen = false;
 
   constructor(out: Stream = process.stdout, err: Stream = process.stderr, env: Env = process.env) {
     this.#out = out;
@@ -68,6 +69,23 @@ export class Terminal {
     this.#clear();
     this.#status = text;
     this.#draw();
+  }
+
+  /** Draws a whole screen in place, cut to what fits; for terminals that are `live`. */
+  screen(lines: readonly string[]): void {
+    if (!this.#onScreen) this.#out.write('\x1b[?1049h\x1b[?25l');
+    this.#onScreen = true;
+    const { columns = 80, rows = 24 } = this.#out;
+    const shown = lines
+      .slice(0, rows)
+      .map((line) => `${cut(line, columns)}${line.includes('\x1b') ? '\x1b[0m' : ''}\x1b[K`);
+    this.#out.write(`\x1b[H${shown.join('\r\n')}\x1b[J`);
+  }
+
+  /** Shows again what was there before `screen`. */
+  endScreen(): void {
+    if (this.#onScreen) this.#out.write('\x1b[?25h\x1b[?1049l');
+    this.#onScreen = false;
   }
 
   endStatus(): void {

@@ -6,10 +6,13 @@ import { memoryDevice } from '@nvbraid/blockdev';
 import { call } from '@nvbraid/manage';
 import { AnaState } from '@nvbraid/wire';
 import { createTarget, type NvbraidError, type Target, type TargetPort } from 'nvbraid';
-import { nvbraid } from './support/in-process.ts';
+import { run } from '../src/main.ts';
+import { Terminal } from '../src/terminal.ts';
+import { nvbraid, Sink } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:test:paths';
+const ESC = '\x1b';
 
 describe('nvbraid connect by two paths', { concurrency: false }, () => {
   const sandbox = new Sandbox();
@@ -193,6 +196,51 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     assert.ok(Paths.some((path: { Reconnects: number }) => path.Reconnects === 1));
   });
 
+  test('top tells once a second what each path does, as JSON, for a pipe and on a terminal', async () => {
+    let ended = false;
+    const running = (async () => {
+      while (!ended) await traffic(1);
+    })();
+    try {
+      const watched = sandbox.start(['top', '-o', 'json', '-n', '2', '-d', '0.3', '--socket', socket]);
+      assert.equal(await watched.exit(), 0, watched.err);
+      const lines = watched.out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      assert.equal(lines.length, 2);
+      for (const { subsystems } of lines) {
+        assert.equal(subsystems[0].nqn, NQN);
+        const [head] = subsystems[0].heads;
+        assert.ok(head.readsPerSecond > 0 && head.writesPerSecond > 0 && head.latencyUs > 0, JSON.stringify(head));
+        const blocks = head.readBytesPerSecond / 4096;
+        assert.ok(Math.abs(blocks / head.readsPerSecond - 1) < 0.2, 'both rates are of the same time');
+        assert.equal(head.paths.length, 2);
+        for (const path of head.paths) {
+          assert.ok(path.iops > 0, `${path.name} takes its turn`);
+          assert.deepEqual([path.state, path.anaState, path.usable], ['live', 'optimized', true]);
+        }
+      }
+      const pipe = sandbox.start(['top', '-d', '0.2', '--socket', socket]);
+      await pipe.printed(/Path +Address[\s\S]*nvme0c\dn1 +127[\s\S]*Path +Address[\s\S]*nvme0c\dn1 +127/);
+      pipe.signal('SIGINT');
+      assert.equal(await pipe.exit(), 0);
+    } finally {
+      ended = true;
+      await running;
+    }
+    const screen = new Sink();
+    screen.isTTY = true;
+    screen.columns = 60;
+    assert.equal(await run(['top', '-n', '1', '--socket', socket], new Terminal(screen, screen, {})), 0);
+    assert.ok(screen.text.startsWith(`${ESC}[?1049h${ESC}[?25l${ESC}[Hnvbraid top`), screen.text);
+    assert.ok(screen.text.endsWith(`${ESC}[J${ESC}[?25h${ESC}[?1049l`), screen.text);
+    for (const line of screen.text.split('\r\n')) {
+      const shown = line.split(ESC).map((piece, i) => (i === 0 ? piece : piece.replace(/^\[[?0-9]*[a-zA-Z]/, '')));
+      assert.ok(shown.join('').length <= 60, line);
+    }
+  });
+
   test('reset connects one controller again', async () => {
     const { controller } = await pathBy(ports[1]!);
     const resets = async (): Promise<number> =>
@@ -229,6 +277,22 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     assert.equal(events[0], 'connected');
     assert.equal(events.at(-1), 'disconnected');
     await until(async () => target.stats().controllers === 0);
+  });
+
+  test('top ends when the last process has, and says so; without one it is an error', async () => {
+    const { port } = ports[1]!;
+    const own = sandbox.file('short.sock');
+    const one = sandbox.start(['connect', '-a', '127.0.0.1', '-s', String(port), '-n', NQN, '--socket', own]);
+    await one.printed(/Ctrl-C disconnects/);
+    const watching = sandbox.start(['top', '-d', '0.2', '--socket', own]);
+    await watching.printed(/Path +Address/);
+    one.signal('SIGINT');
+    await one.exit();
+    assert.equal(await watching.exit(), 0);
+    assert.match(watching.err, /No nvbraid connect is running here any more/);
+    const none = await nvbraid(['top', '--socket', own]);
+    assert.equal(none.code, 1);
+    await fails(2, /-d: '0' is less|0 s is less than 0\.1 s/, 'top', '-d', '0');
   });
 
   test('one path of two is enough to begin; none is a sentence', async () => {
