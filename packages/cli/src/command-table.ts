@@ -4,9 +4,11 @@ import { bench } from './commands/bench.ts';
 import { compare } from './commands/compare.ts';
 import { completion } from './commands/completion.ts';
 import { connect } from './commands/connect.ts';
+import { connectAll } from './commands/connect-all.ts';
 import { copy } from './commands/copy.ts';
 import { demo } from './commands/demo.ts';
 import { disconnect } from './commands/disconnect.ts';
+import { disconnectAll } from './commands/disconnect-all.ts';
 import { discover } from './commands/discover.ts';
 import { dsm } from './commands/dsm.ts';
 import { errorLog } from './commands/error-log.ts';
@@ -18,6 +20,7 @@ import { filterList } from './commands/filter-list.ts';
 import { filterRun } from './commands/filter-run.ts';
 import { filterSet } from './commands/filter-set.ts';
 import { flush } from './commands/flush.ts';
+import { genHostnqn, showHostnqn } from './commands/hostnqn.ts';
 import { idCtrl } from './commands/id-ctrl.ts';
 import { idNs } from './commands/id-ns.ts';
 import { getIopolicy, setIopolicy } from './commands/iopolicy.ts';
@@ -49,7 +52,22 @@ export const COMMAND_GROUPS: readonly { readonly title: string; readonly command
   { title: 'Target', commands: [serve, target, demo] },
   {
     title: 'Host',
-    commands: [discover, connect, disconnect, nbd, list, listSubsys, top, getIopolicy, setIopolicy, reset],
+    commands: [
+      discover,
+      connect,
+      connectAll,
+      disconnect,
+      disconnectAll,
+      showHostnqn,
+      genHostnqn,
+      nbd,
+      list,
+      listSubsys,
+      top,
+      getIopolicy,
+      setIopolicy,
+      reset,
+    ],
   },
   {
     title: 'Controller and namespace',

@@ -15,6 +15,9 @@ import { version } from './version.ts';
 /** Failovers of one path within this time are one line: there may be as many as commands under way. */
 const FAILOVER_LINE_MS = 200;
 
+/** When to end: Ctrl-C, a command, or the loss of everything. */
+export type Stop = Pick<StopSignal, 'signal' | 'stop' | 'wait'>;
+
 interface Failovers {
   readonly path: string;
   readonly status: number;
@@ -27,9 +30,12 @@ export class ConnectProcess {
   readonly #terminal: Terminal;
   readonly #json: boolean;
   readonly #verbose: boolean;
+  /** There are others in this process: paths are told of elsewhere, and there is no status line. */
+  readonly #oneOfMany: boolean;
   readonly #startedMs = performance.now();
   /** The controller that `status` describes when none is live. */
   readonly #first: HostController;
+  readonly #watched = new WeakSet<HostController>();
   readonly #failovers = new Map<string, Failovers>();
   readonly #pathStates = new Map<string, string>();
   #failoverTimer: NodeJS.Timeout | null = null;
@@ -39,17 +45,18 @@ export class ConnectProcess {
   constructor(
     subsystem: HostSubsystem,
     terminal: Terminal,
-    how: { readonly json: boolean; readonly verbose: boolean },
+    how: { readonly json: boolean; readonly verbose: boolean; readonly oneOfMany?: boolean },
   ) {
     this.#subsystem = subsystem;
     this.#terminal = terminal;
     this.#json = how.json;
     this.#verbose = how.verbose;
+    this.#oneOfMany = how.oneOfMany ?? false;
     this.#first = subsystem.controllers[0]!;
   }
 
   /** Fulfilled with the exit code, when it is disconnected. */
-  async run(socket: string | undefined, stop: StopSignal): Promise<number> {
+  async run(socket: string | undefined, stop: Stop): Promise<number> {
     const subsystem = this.#subsystem;
     stop.signal.addEventListener('abort', () => (this.#stopping = true), { once: true });
     subsystem.on('log', (message) => this.#event('log', message, { message }));
@@ -57,7 +64,7 @@ export class ConnectProcess {
       this.#error = error;
       stop.stop();
     });
-    for (const controller of subsystem.controllers) this.#watchController(controller);
+    for (const controller of subsystem.controllers) this.watch(controller);
     for (const head of subsystem.heads.values()) this.#watchHead(head);
     subsystem.on('head-added', (head) => {
       this.#watchHead(head);
@@ -74,7 +81,9 @@ export class ConnectProcess {
       throw error;
     }
     this.#announce(server.path);
-    const ticker = setInterval(() => this.#terminal.status(this.#statusLine()), 1000);
+    const ticker = setInterval(() => {
+      if (!this.#oneOfMany) this.#terminal.status(this.#statusLine());
+    }, 1000);
     await stop.wait();
     clearInterval(ticker);
     this.#terminal.endStatus();
@@ -92,7 +101,10 @@ export class ConnectProcess {
     return 0;
   }
 
-  #watchController(controller: HostController): void {
+  /** Tells of what happens to a controller. */
+  watch(controller: HostController): void {
+    if (this.#watched.has(controller)) return;
+    this.#watched.add(controller);
     const subsystem = this.#subsystem;
     const name = subsystem.controllerName(controller);
     const { traddr, trsvcid } = controller.place!;
@@ -162,7 +174,7 @@ export class ConnectProcess {
     this.#failovers.clear();
   }
 
-  #methods(stop: StopSignal): Methods {
+  #methods(stop: Stop): Methods {
     return {
       ...controllerMethods(this.#subsystem),
       ...subsystemMethods(this.#subsystem),
@@ -205,6 +217,10 @@ export class ConnectProcess {
     const terminal = this.#terminal;
     if (this.#json) {
       this.#event('connected', '', { ...this.#status(), socket });
+      return;
+    }
+    if (this.#oneOfMany) {
+      terminal.line(`${subsystem.name} ${subsystem.nqn}: control socket ${socket}`);
       return;
     }
     const nqn = terminal.style('bold', subsystem.nqn);

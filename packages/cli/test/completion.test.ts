@@ -41,7 +41,7 @@ describe('bash', unless('bash'), () => {
   const cases: readonly [words: string[], expected: readonly string[]][] = [
     [
       ['nvbraid', 'co'],
-      ['compare', 'completion', 'connect', 'copy'],
+      ['compare', 'completion', 'connect', 'connect-all', 'copy'],
     ],
     [
       ['nvbraid', 'serve', '--re'],

@@ -12,11 +12,14 @@ export interface RunningProcess {
   readonly socket: string;
 }
 
-const NAME = /^([a-z]+)-([0-9]+)\.sock$/;
+const NAME = /^([a-z]+)-([0-9]+)(?:\.[0-9]+)?\.sock$/;
 
-/** The path of this process's own socket, in a directory that exists when this returns. */
-export function ownSocketPath(role: string, pid = process.pid): string {
-  return join(makeRuntimeDirectory(), `${role}-${pid}.sock`);
+/**
+ * The path of this process's own socket, in a directory that exists when this returns.
+ * @param number tells sockets of one process apart
+ */
+export function ownSocketPath(role: string, pid = process.pid, number?: number): string {
+  return join(makeRuntimeDirectory(), `${role}-${pid}${number === undefined ? '' : `.${number}`}.sock`);
 }
 
 /** All running processes, by pid. Sockets that dead processes left behind are removed. */
