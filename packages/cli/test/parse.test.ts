@@ -149,6 +149,7 @@ test('options have the letters of nvme-cli', () => {
     q: 'hostnqn',
     I: 'hostid',
     i: 'nr-io-queues',
+    W: 'nr-write-queues',
     Q: 'queue-size',
     k: 'keep-alive-tmo',
     c: 'reconnect-delay',

@@ -11,7 +11,7 @@ export const showHostnqn = command({
     'The one in /etc/nvme/hostnqn, or in $NVBRAID_NVME_DIR: with it hosts connect that are not named by -q.',
   ],
   options: {},
-  examples: [],
+  examples: [{ line: 'nvbraid show-hostnqn', help: 'the name that hosts of this machine have' }],
   async run({ terminal }) {
     const nqn = configuredHostNqn();
     if (nqn === undefined) {

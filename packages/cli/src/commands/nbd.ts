@@ -64,8 +64,8 @@ export const nbd = command({
   examples: [
     { line: 'nvbraid nbd -a 192.168.0.7 --path 192.168.1.7', help: 'two paths to the only subsystem there' },
     {
-      line: 'nvbraid nbd -a 192.168.0.7 -U /run/disk.nbd & nbdcopy disk.img "nbd+unix:///?socket=/run/disk.nbd"',
-      help: 'an image into its first namespace, holes stay holes',
+      line: 'nvbraid nbd -a 192.168.0.7 -U /run/disk.nbd',
+      help: 'on a socket of your choice, for nbdcopy disk.img "nbd+unix:///?socket=/run/disk.nbd"',
     },
   ],
   async run({ options, terminal }) {
