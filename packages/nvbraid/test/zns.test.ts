@@ -210,7 +210,7 @@ test('what cannot be zoned is refused where it is added', async () => {
   const { port } = await target.listen({ address: '127.0.0.1', port: 0, subsystems: [NQN] });
   const host = await connectController({ traddr: '127.0.0.1', trsvcid: port, nqn: NQN });
   await assert.rejects(host.zoned(nsid), /namespace 1 is not zoned/);
-  await assert.rejects(host.zoned(9), /there is no namespace 9/);
+  await assert.rejects(host.zoned(9), /has no namespace 9/);
   await host.disconnect();
   await target.close();
 });
