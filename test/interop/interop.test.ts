@@ -144,7 +144,8 @@ describe('a Linux kernel as target of our host', { skip }, () => {
     assert.equal(status, 0, `${lines.join('\n')}\n${trouble}`);
   });
 
-  test('two ports that go, come back and change their ANA states, under verified writes', async (t) => {
+  const long = process.env.NVBRAID_LONG === '1' ? false : 'not proven under emulation yet: set NVBRAID_LONG=1';
+  test('two ports that go, come back and change their ANA states, under verified writes', { skip: long }, async (t) => {
     const ports = [await freePort(), await freePort()] as const;
     const guest = new Guest('target2.sh', { args: ['4420', NQN], forward: { [ports[0]]: 4420, [ports[1]]: 4421 } });
     try {
