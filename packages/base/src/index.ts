@@ -1,5 +1,6 @@
 export * from './assert.ts';
 export * from './clock.ts';
+export * from './countdown.ts';
 export * from './crc32c.ts';
 export * from './errors.ts';
 export * from './memory.ts';

@@ -1,13 +1,13 @@
-import { copyBytes, fields, Memory, parseRange, settingTable } from '@nvbraid/base';
-import { type BlockDevice, type DeviceSpec, type Io, IoOp, IoResult, type OpenOptions } from '../block-device.ts';
+import { copyBytes, fields, Memory, settingTable } from '@nvbraid/base';
+import { type DeviceSpec, type Io, IoOp, IoResult } from '../block-device.ts';
 import { REMEMBERED_BLOCKS } from '../limits.ts';
 import { LowerIo } from './filter.ts';
 import { SharedSettings } from './shared-settings.ts';
 import {
   answer,
+  byteRange,
   ENABLED,
   Passages,
-  type PreparedTunable,
   SEED,
   TunableFilter,
   type TunableKind,
@@ -62,7 +62,6 @@ interface Remembered {
 }
 
 class CorruptFilter extends TunableFilter<typeof TABLE> {
-  readonly #counters: Int32Array;
   readonly #reads = new Passages((_passage, io) => {
     if (io.result === IoResult.Ok) this.#flip(io.memory, io.memoryOffset, io.length);
     return true;
@@ -76,16 +75,9 @@ class CorruptFilter extends TunableFilter<typeof TABLE> {
   #from = 0;
   #to = 0;
 
-  constructor(prepared: PreparedTunable, lower: BlockDevice, options: OpenOptions) {
-    super(prepared, lower, options);
-    this.#counters = SharedSettings.counters(prepared.shared);
-  }
-
   protected override changed(): void {
     const { enabled, lba } = this.settings;
-    const range = lba === null ? null : parseRange(lba);
-    this.#from = range === null ? 0 : range.first * this.blockSize;
-    this.#to = !enabled ? 0 : range === null ? Number.POSITIVE_INFINITY : (range.last + 1) * this.blockSize;
+    [this.#from, this.#to] = enabled ? byteRange(lba, this.blockSize) : [0, 0];
   }
 
   submit(io: Io): boolean {
@@ -101,7 +93,7 @@ class CorruptFilter extends TunableFilter<typeof TABLE> {
   }
 
   #count(damage: number): void {
-    Atomics.add(this.#counters, damage, 1);
+    Atomics.add(this.counters, damage, 1);
   }
 
   #read(io: Io): boolean {

@@ -1,4 +1,4 @@
-import { fields, settingTable } from '@nvbraid/base';
+import { fields, settingTable, takeOne } from '@nvbraid/base';
 import type { BlockDevice, DeviceSpec, Io, OpenOptions } from '../block-device.ts';
 import { type DelayModel, delayModel, delaySetting } from './delays.ts';
 import { HoldLine } from './hold-line.ts';
@@ -65,7 +65,6 @@ export const DELAY: TunableKind = {
 type Waiting = { readonly io: Io; readonly passage: null } | { readonly io: null; readonly passage: Passage };
 
 class DelayFilter extends TunableFilter<typeof TABLE> {
-  readonly #counters: Int32Array;
   readonly #line: HoldLine<Waiting>;
   readonly #passages = new Passages((passage) => this.#lowerDone(passage));
   #models: (DelayModel | null)[] = [];
@@ -76,7 +75,6 @@ class DelayFilter extends TunableFilter<typeof TABLE> {
 
   constructor(prepared: PreparedTunable, lower: BlockDevice, options: OpenOptions) {
     super(prepared, lower, options);
-    this.#counters = SharedSettings.counters(prepared.shared);
     this.#line = new HoldLine(
       options,
       (waiting) => this.#go(waiting),
@@ -96,7 +94,7 @@ class DelayFilter extends TunableFilter<typeof TABLE> {
     this.look();
     if (this.#idle || this.#closed) return this.lower.submit(io);
     const kind = kindOf(io.op);
-    const hold = (this.#held & (1 << kind)) !== 0 && this.#takeHold();
+    const hold = (this.#held & (1 << kind)) !== 0 && takeOne(this.counters, LEFT);
     const ms = hold ? Number.POSITIVE_INFINITY : (this.#models[kind]?.(this.rng) ?? 0);
     if (ms === 0) return this.lower.submit(io);
     if (this.#after) return this.#passages.submit(io, this.lower, kind, ms);
@@ -111,29 +109,20 @@ class DelayFilter extends TunableFilter<typeof TABLE> {
     await super.close();
   }
 
-  #takeHold(): boolean {
-    for (;;) {
-      const left = Atomics.load(this.#counters, LEFT);
-      if (left < 0) return true;
-      if (left === 0) return false;
-      if (Atomics.compareExchange(this.#counters, LEFT, left, left - 1) === left) return true;
-    }
-  }
-
   #wait(waiting: Waiting, ms: number, kind: number): void {
-    Atomics.add(this.#counters, HELD, 1);
+    Atomics.add(this.counters, HELD, 1);
     this.#line.add(waiting, ms, this.#markOf(kind));
   }
 
   /** The kind, and how often had been released: what a release lets go is what waited before it. */
   #markOf(kind: number): number {
-    return (Atomics.load(this.#counters, RELEASES) << 4) | kind;
+    return (Atomics.load(this.counters, RELEASES) << 4) | kind;
   }
 
   /** A release lets everything go; switching the hold off lets go what it held. */
   #letGo(): void {
     this.look();
-    const releases = Atomics.load(this.#counters, RELEASES);
+    const releases = Atomics.load(this.counters, RELEASES);
     this.#line.release((untilMs, mark) => {
       if (((mark ^ (releases << 4)) & ~15) !== 0) return true;
       return untilMs === Number.POSITIVE_INFINITY && (this.#held & (1 << (mark & 15))) === 0;
@@ -141,7 +130,7 @@ class DelayFilter extends TunableFilter<typeof TABLE> {
   }
 
   #go(waiting: Waiting): void {
-    Atomics.sub(this.#counters, HELD, 1);
+    Atomics.sub(this.counters, HELD, 1);
     if (waiting.io === null) this.#passages.finish(waiting.passage);
     else passOn(waiting.io, this.lower);
   }

@@ -1,12 +1,12 @@
-import { fields, parseRange, settingTable } from '@nvbraid/base';
-import { type BlockDevice, type DeviceSpec, type Io, IoOp, IoResult, type OpenOptions } from '../block-device.ts';
+import { fields, settingTable, skipOne, takeOne } from '@nvbraid/base';
+import { type DeviceSpec, type Io, IoOp, IoResult } from '../block-device.ts';
 import { kindOf, opBits, opsSetting } from './op-kinds.ts';
 import { SharedSettings } from './shared-settings.ts';
 import {
   answer,
+  byteRange,
   ENABLED,
   Passages,
-  type PreparedTunable,
   SEED,
   TunableFilter,
   type TunableKind,
@@ -69,7 +69,6 @@ export const ERROR: TunableKind = {
 };
 
 class ErrorFilter extends TunableFilter<typeof TABLE> {
-  readonly #counters: Int32Array;
   readonly #passages = new Passages((passage, io) => {
     if (io.result === IoResult.Ok) io.result = passage.mark as IoResult;
     return true;
@@ -80,24 +79,17 @@ class ErrorFilter extends TunableFilter<typeof TABLE> {
   #from = 0;
   #to = Number.POSITIVE_INFINITY;
 
-  constructor(prepared: PreparedTunable, lower: BlockDevice, options: OpenOptions) {
-    super(prepared, lower, options);
-    this.#counters = SharedSettings.counters(prepared.shared);
-  }
-
   protected override changed(): void {
     const { enabled, ops, result, lba } = this.settings;
     this.#ops = enabled ? opBits(ops) : 0;
     this.#result = RESULTS[result];
-    const range = lba === null ? null : parseRange(lba);
-    this.#from = range === null ? 0 : range.first * this.blockSize;
-    this.#to = range === null ? Number.POSITIVE_INFINITY : (range.last + 1) * this.blockSize;
+    [this.#from, this.#to] = byteRange(lba, this.blockSize);
   }
 
   submit(io: Io): boolean {
     this.look();
     if ((this.#ops & (1 << kindOf(io.op))) === 0 || !this.#matches(io) || !this.#takes()) return this.lower.submit(io);
-    Atomics.add(this.#counters, FAILED, 1);
+    Atomics.add(this.counters, FAILED, 1);
     if (this.settings.where === 'before') return answer(io, this.#result);
     return this.#passages.submit(io, this.lower, this.#result);
   }
@@ -114,13 +106,6 @@ class ErrorFilter extends TunableFilter<typeof TABLE> {
   }
 
   #takes(): boolean {
-    const counters = this.#counters;
-    if (Atomics.load(counters, SKIP) > 0 && Atomics.sub(counters, SKIP, 1) > 0) return false;
-    for (;;) {
-      const left = Atomics.load(counters, LEFT);
-      if (left < 0) return true;
-      if (left === 0) return false;
-      if (Atomics.compareExchange(counters, LEFT, left, left - 1) === left) return true;
-    }
+    return !skipOne(this.counters, SKIP) && takeOne(this.counters, LEFT);
   }
 }

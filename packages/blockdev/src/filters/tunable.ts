@@ -3,6 +3,7 @@ import {
   fields,
   NvbraidError,
   type Plain,
+  parseRange,
   Rng,
   readSettings,
   type SettingsOf,
@@ -113,6 +114,8 @@ export abstract class TunableFilter<F extends SettingTable> extends Filter {
   /** Made anew when the seed is set; each thread has a sequence of its own. */
   protected rng = new Rng(0);
   protected settings: SettingsOf<F>;
+  /** Those of the kind, which all threads share; see SharedSettings. */
+  protected readonly counters: Int32Array;
   readonly #shared: SharedSettings<SettingsOf<F>>;
   #seed = Number.NaN;
 
@@ -123,6 +126,7 @@ export abstract class TunableFilter<F extends SettingTable> extends Filter {
     this.options = options;
     this.#shared = new SharedSettings(prepared.shared);
     this.settings = prepared.settings as SettingsOf<F>;
+    this.counters = SharedSettings.counters(prepared.shared);
   }
 
   /** One atomic load while nothing changes. */
@@ -266,6 +270,12 @@ export function passOn(io: Io, lower: BlockDevice): void {
   if (io.revoked === true) io.result = IoResult.Failed;
   else if (!lower.submit(io)) return;
   io.done(io);
+}
+
+/** Bytes of a setting of blocks, the end not included; everything where none is given. */
+export function byteRange(lba: string | null, blockSize: number): [from: number, to: number] {
+  const range = lba === null ? null : parseRange(lba);
+  return range === null ? [0, Number.POSITIVE_INFINITY] : [range.first * blockSize, (range.last + 1) * blockSize];
 }
 
 export function answer(io: Io, result: IoResult): true {

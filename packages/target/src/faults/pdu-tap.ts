@@ -1,4 +1,4 @@
-import { Memory, type Outbox, Rng, type Timers } from '@nvbraid/base';
+import { Memory, type Outbox, Rng, skipOne, type Timers, takeOne } from '@nvbraid/base';
 import {
   CAPSULE_CMD_SQE,
   CAPSULE_RESP_CQE,
@@ -445,12 +445,7 @@ function applies(settings: FaultSettings, memory: Memory, offset: number, length
 
 function hits({ settings, counters, rng }: Compiled): boolean {
   if (settings.probability < 1 && !rng.chance(settings.probability)) return false;
-  if (Atomics.load(counters, FaultCounter.Skip) > 0 && Atomics.sub(counters, FaultCounter.Skip, 1) > 0) return false;
-  for (;;) {
-    const left = Atomics.load(counters, FaultCounter.Left);
-    if (left === 0) return false;
-    if (left < 0 || Atomics.compareExchange(counters, FaultCounter.Left, left, left - 1) === left) break;
-  }
+  if (skipOne(counters, FaultCounter.Skip) || !takeOne(counters, FaultCounter.Left)) return false;
   Atomics.add(counters, FaultCounter.Hits, 1);
   return true;
 }
