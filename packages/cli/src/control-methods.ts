@@ -5,11 +5,10 @@ import { zoneMethods } from './zoned-session.ts';
 
 /** What `nvbraid connect` answers besides `status`: the commands of controllers and namespaces. */
 export function controllerMethods(connected: Connected): Methods {
-  const namespaceOf = (params: Params): HostNamespace => connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
   return {
     ...zoneMethods(connected, whole, named),
     read: async (params) => {
-      const namespace = connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
+      const namespace = namespaceOf(connected, params);
       const bytes = whole(params, 'bytes', 0, controlLimits.dataBytes);
       const slba = whole(params, 'slba', 0, Number.MAX_SAFE_INTEGER);
       const buffer = Buffer.alloc(bytes);
@@ -17,7 +16,7 @@ export function controllerMethods(connected: Connected): Methods {
       return { data: buffer.toString('base64') };
     },
     write: async (params) => {
-      const namespace = connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
+      const namespace = namespaceOf(connected, params);
       const slba = whole(params, 'slba', 0, Number.MAX_SAFE_INTEGER);
       const { data, fua } = params;
       if (typeof data !== 'string') throw new NvbraidError('EINVAL', 'data is a string in base64');
@@ -27,37 +26,44 @@ export function controllerMethods(connected: Connected): Methods {
       const { data } = params;
       if (typeof data !== 'string') throw new NvbraidError('EINVAL', 'data is a string in base64');
       const slba = whole(params, 'slba', 0, Number.MAX_SAFE_INTEGER);
-      return { equal: await named(namespaceOf(params).compare(slba, Buffer.from(data, 'base64'))) };
+      return { equal: await named(namespaceOf(connected, params).compare(slba, Buffer.from(data, 'base64'))) };
     },
     verify: async (params) => {
       const { slba, blocks } = rangeOf(params);
-      await named(namespaceOf(params).verify(slba, blocks));
+      await named(namespaceOf(connected, params).verify(slba, blocks));
     },
     'write-uncor': async (params) => {
       const { slba, blocks } = rangeOf(params);
-      await named(namespaceOf(params).writeUncorrectable(slba, blocks));
+      await named(namespaceOf(connected, params).writeUncorrectable(slba, blocks));
     },
     'write-zeroes': async (params) => {
       const { slba, blocks } = rangeOf(params);
       const { deallocate, fua } = params;
       await named(
-        namespaceOf(params).writeZeroes(slba, blocks, { deallocate: deallocate === true, fua: fua === true }),
+        namespaceOf(connected, params).writeZeroes(slba, blocks, {
+          deallocate: deallocate === true,
+          fua: fua === true,
+        }),
       );
     },
     dsm: async (params) => {
       const { deallocate, write, read } = params;
       const attributes = { deallocate: deallocate === true, write: write === true, read: read === true };
-      await named(namespaceOf(params).datasetManagement(rangesOf(params), attributes));
+      await named(namespaceOf(connected, params).datasetManagement(rangesOf(params), attributes));
     },
     copy: async (params) => {
       const sdlba = whole(params, 'sdlba', 0, Number.MAX_SAFE_INTEGER);
-      await named(namespaceOf(params).copy(rangesOf(params), sdlba, { fua: params.fua === true }));
+      await named(namespaceOf(connected, params).copy(rangesOf(params), sdlba, { fua: params.fua === true }));
     },
     flush: async (params) => {
-      await named(connected.namespace(whole(params, 'nsid', 1, 0xfffffffe)).flush());
+      await named(namespaceOf(connected, params).flush());
     },
     ...reservationMethods(connected),
   };
+}
+
+function namespaceOf(connected: Connected, params: Params): HostNamespace {
+  return connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
 }
 
 function rangeOf(params: Params): BlockRange {
@@ -82,7 +88,7 @@ function reservationMethods(connected: Connected): Methods {
         crkey: key(params, 'crkey'),
         nrkey: key(params, 'nrkey'),
       };
-      await named(connected.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvRegister(command));
+      await named(namespaceOf(connected, params).resvRegister(command));
     },
     'resv-acquire': async (params) => {
       const command = {
@@ -92,7 +98,7 @@ function reservationMethods(connected: Connected): Methods {
         crkey: key(params, 'crkey'),
         prkey: key(params, 'prkey'),
       };
-      await named(connected.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvAcquire(command));
+      await named(namespaceOf(connected, params).resvAcquire(command));
     },
     'resv-release': async (params) => {
       const command = {
@@ -101,10 +107,10 @@ function reservationMethods(connected: Connected): Methods {
         iekey: params.iekey === true,
         crkey: key(params, 'crkey'),
       };
-      await named(connected.namespace(whole(params, 'nsid', 1, 0xfffffffe)).resvRelease(command));
+      await named(namespaceOf(connected, params).resvRelease(command));
     },
     'resv-report': async (params) => {
-      const namespace = connected.namespace(whole(params, 'nsid', 1, 0xfffffffe));
+      const namespace = namespaceOf(connected, params);
       const { registrants, ...rest } = await named(namespace.resvReport(params.eds === true ? { eds: true } : {}));
       const list = registrants.map(({ rkey, ...registrant }) => ({ ...registrant, rkey: `0x${rkey.toString(16)}` }));
       return { ...rest, registrants: list };
