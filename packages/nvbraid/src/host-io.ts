@@ -124,12 +124,10 @@ export class HostIo {
   ): Promise<void> {
     const operation = this.#begin(kind, namespace, -1, 0, signal);
     operation.once = once;
-    const promise = this.#promise(operation);
-    const command = this.#add(operation, -1);
-    prepare(command, namespace.nsid, 0, 0);
-    command.sends(memory, 0, length);
-    this.#submit(command);
-    return this.#began(operation, promise);
+    return this.#single(operation, -1, (command) => {
+      prepare(command, namespace.nsid, 0, 0);
+      command.sends(memory, 0, length);
+    });
   }
 
   /** One command that returns something else than blocks. */
@@ -141,13 +139,10 @@ export class HostIo {
     prepare: Prepare,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const operation = this.#begin(kind, namespace, -1, 0, signal);
-    const promise = this.#promise(operation);
-    const command = this.#add(operation, -1);
-    prepare(command, namespace.nsid, 0, 0);
-    command.receives(memory, 0, length);
-    this.#submit(command);
-    return this.#began(operation, promise);
+    return this.#single(this.#begin(kind, namespace, -1, 0, signal), -1, (command) => {
+      prepare(command, namespace.nsid, 0, 0);
+      command.receives(memory, 0, length);
+    });
   }
 
   /**
@@ -197,11 +192,7 @@ export class HostIo {
     const operation = this.#begin(kind, namespace, slba, bytes, signal);
     operation.answered = (dw0, dw1) => Object.assign(answer, { dw0, dw1 });
     operation.once = true;
-    const promise = this.#promise(operation);
-    const command = this.#add(operation, slba);
-    prepare(command);
-    this.#submit(command);
-    await this.#began(operation, promise);
+    await this.#single(operation, slba, prepare);
     return answer;
   }
 
@@ -245,6 +236,15 @@ export class HostIo {
       operation.resolve = resolve;
       operation.reject = reject;
     });
+  }
+
+  /** An operation of one command: not for reads and writes, for which nothing is allocated. */
+  #single(operation: Operation, slba: number, prepare: (command: IoCommand) => void): Promise<void> {
+    const promise = this.#promise(operation);
+    const command = this.#add(operation, slba);
+    prepare(command);
+    this.#submit(command);
+    return this.#began(operation, promise);
   }
 
   #began(operation: Operation, promise: Promise<void>): Promise<void> {
