@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, openSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileDevice } from '@nvbraid/blockdev';
+import { delayFilter, fileDevice } from '@nvbraid/blockdev';
 import { connectSubsystem, createTarget, type HostSubsystem, NbdServer, offerHeads, type Target } from 'nvbraid';
 import { missing, type Outcome, program } from '../support/programs.ts';
 
@@ -144,12 +145,18 @@ describe('NBD clients', { concurrency: false }, () => {
   });
 
   test('fio verifies what it wrote while paths go and come back', { skip: missing('fio') }, async () => {
+    // Commands take a while here, so that some are under way whenever a controller goes.
+    const slow = delayFilter(fileDevice({ path: join(scratch, 'slow.img'), size: 16 * MIB, create: true }), {
+      read: '2ms',
+      write: '2ms',
+    });
+    await target.addNamespace(NQN, { nsid: 2, device: slow });
+    if (!subsystem.heads.has(2)) await once(subsystem, 'head-added');
     let failovers = 0;
-    const [head] = subsystem.heads.values();
-    head!.on('failover', () => failovers++);
+    subsystem.heads.get(2)!.on('failover', () => failovers++);
     const work = program(
       'fio',
-      `--name=nbd --ioengine=nbd --uri=${uri()} --rw=randwrite --bs=4k --size=16M --io_size=64M --iodepth=16 --verify=crc32c --do_verify=1 --verify_fatal=1 --randseed=7 --rate_iops=4000`.split(
+      `--name=nbd --ioengine=nbd --uri=${uri(`${NQN}/2`)} --rw=randwrite --bs=4k --size=16M --io_size=64M --iodepth=16 --verify=crc32c --do_verify=1 --verify_fatal=1 --randseed=7 --rate_iops=4000`.split(
         ' ',
       ),
       scratch,
