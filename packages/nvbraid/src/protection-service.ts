@@ -3,6 +3,7 @@ import type { Namespace, NamespaceOptions } from '@nvbraid/target';
 import { backingOf } from './backing.ts';
 import { PROTECTION_FILE_BYTES } from './limits.ts';
 import { readStateFile, writeStateFile } from './state-file.ts';
+import type { StateWrites } from './state-writes.ts';
 
 const FORMAT = 'nvbraid protection';
 const VERSION = 1;
@@ -36,11 +37,12 @@ function isBody(body: Partial<Body>): boolean {
 export class ProtectionService {
   readonly #stateDirectory: string | null;
   readonly #log: (message: string) => void;
-  readonly #writing = new Set<Promise<void>>();
+  readonly #writes: StateWrites;
 
   /** @param stateDirectory for the state of block devices */
-  constructor(stateDirectory: string | null, log: (message: string) => void) {
+  constructor(stateDirectory: string | null, writes: StateWrites, log: (message: string) => void) {
     this.#stateDirectory = stateDirectory;
+    this.#writes = writes;
     this.#log = log;
   }
 
@@ -66,26 +68,15 @@ export class ProtectionService {
       return done(true);
     }
     const body: Body = { format: FORMAT, version: VERSION, uuid: namespace.uuid, protected: writeProtected };
-    const writing = writeStateFile(place, body)
-      .then(
-        () => true,
-        (error: unknown) => {
-          this.#log(
-            `the write protection of namespace ${namespace.nsid} stays as it was, the host is told Internal Error: ${(error as Error).message}`,
-          );
-          return false;
-        },
-      )
-      .then((saved) => {
-        this.#writing.delete(writing);
-        done(saved);
-      });
-    this.#writing.add(writing);
-  }
-
-  /** Fulfilled when no file is being written. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#writing);
+    this.#writes.add(
+      place,
+      () => writeStateFile(place, body),
+      (message) =>
+        this.#log(
+          `the write protection of namespace ${namespace.nsid} stays as it was, the host is told Internal Error: ${message}`,
+        ),
+      done,
+    );
   }
 
   /** Null for memory, and for files that other processes serve too: they would not know. */

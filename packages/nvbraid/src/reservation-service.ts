@@ -3,6 +3,7 @@ import { type BlockDevice, type PreparedDevice, statePath } from '@nvbraid/block
 import type { Namespace, ReservationOptions, ReservationState } from '@nvbraid/target';
 import { backingOf } from './backing.ts';
 import { readReservations, writeReservations } from './reservation-file.ts';
+import type { StateWrites } from './state-writes.ts';
 
 /** What decides whether, and how, a namespace has reservations. */
 export interface ReservationConfig {
@@ -14,11 +15,12 @@ export interface ReservationConfig {
 export class ReservationService {
   readonly #stateDirectory: string | null;
   readonly #log: (message: string) => void;
-  readonly #writing = new Set<Promise<void>>();
+  readonly #writes: StateWrites;
 
   /** @param stateDirectory for the state of block devices, which ends with the process where it is null */
-  constructor(stateDirectory: string | null, log: (message: string) => void) {
+  constructor(stateDirectory: string | null, writes: StateWrites, log: (message: string) => void) {
     this.#stateDirectory = stateDirectory;
+    this.#writes = writes;
     this.#log = log;
   }
 
@@ -51,25 +53,14 @@ export class ReservationService {
   /** The hook of the control plane. */
   save(namespace: Namespace, state: ReservationState, done: (saved: boolean) => void): void {
     const { place } = namespace.reservations!;
-    const writing = writeReservations(place!, namespace.uuid, state)
-      .then(
-        () => true,
-        (error: unknown) => {
-          this.#log(
-            `the reservations of namespace ${namespace.nsid} stay as they were, the host is told Internal Error: ${(error as Error).message}`,
-          );
-          return false;
-        },
-      )
-      .then((saved) => {
-        this.#writing.delete(writing);
-        done(saved);
-      });
-    this.#writing.add(writing);
-  }
-
-  /** Fulfilled when no file is being written: what is read after that is what was written last. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#writing);
+    this.#writes.add(
+      place!,
+      () => writeReservations(place!, namespace.uuid, state),
+      (message) =>
+        this.#log(
+          `the reservations of namespace ${namespace.nsid} stay as they were, the host is told Internal Error: ${message}`,
+        ),
+      done,
+    );
   }
 }

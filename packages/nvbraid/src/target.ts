@@ -31,6 +31,7 @@ import { Reactor } from './reactor.ts';
 import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { ReservationService } from './reservation-service.ts';
 import { SharedFiles } from './shared-files.ts';
+import { StateWrites } from './state-writes.ts';
 import { sharedClock, systemClock } from './system-clock.ts';
 import type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 import { identityOf, type TargetConnection } from './target-connection.ts';
@@ -79,6 +80,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   readonly #namespaces: TargetNamespaces;
   readonly #connections: TargetConnections;
   readonly #sharedFiles: SharedFiles;
+  readonly #stateWrites = new StateWrites();
   readonly #reservations: ReservationService;
   readonly #protection: ProtectionService;
   /** Associations by number, for what reactors report. */
@@ -106,8 +108,8 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.#limitLog = new LimitLog(systemClock, (message) => this.emit('log', message));
     const log = (message: string): boolean => this.emit('log', message);
     this.#sharedFiles = new SharedFiles({ stateDirectory: options.stateDirectory ?? null, log });
-    this.#reservations = new ReservationService(options.stateDirectory ?? null, log);
-    this.#protection = new ProtectionService(options.stateDirectory ?? null, log);
+    this.#reservations = new ReservationService(options.stateDirectory ?? null, this.#stateWrites, log);
+    this.#protection = new ProtectionService(options.stateDirectory ?? null, this.#stateWrites, log);
     // Rows of the reactors, and one of the main thread.
     this.hosts = new TargetHosts(this.limits, this.reactorCount + 1, options);
     this.core = new TargetCore(systemClock, this.#hooks(), this.limits);
@@ -251,11 +253,11 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.#retireCounters(nqn);
   }
 
-  /** Fulfilled when no thread uses a device that is out of service any more. */
+  /** Fulfilled when no thread uses a device that is out of service any more, and no state of one is being written. */
   #settled(): Promise<unknown> {
     this.#plane.closeUnused(); // nothing is published of a subsystem without ports
     const reactors = this.#reactors.map((reactor) => reactor.barrier());
-    return Promise.all([this.#reservations.settled(), this.#plane.settled(), ...reactors]);
+    return Promise.all([this.#stateWrites.settled(), this.#plane.settled(), ...reactors]);
   }
 
   /** Adds a port that listens, and links subsystems. @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP, ENOENT */
@@ -358,7 +360,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     ]);
     for (const entry of this.#connections.values()) entry.connection.destroy(null);
     await this.#connections.emptied();
-    await Promise.all([this.#plane.close(), this.#reservations.settled(), this.#protection.settled()]);
+    await Promise.all([this.#plane.close(), this.#stateWrites.settled()]);
     await this.#namespaces.close();
     await this.#sharedFiles.close();
     if (this.#timer !== null) clearTimeout(this.#timer);
