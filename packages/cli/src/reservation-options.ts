@@ -1,5 +1,5 @@
 import { RESERVATION_TYPE_NAMES } from '@nvbraid/wire';
-import type { Options, Values } from './command.ts';
+import type { Options } from './command.ts';
 import { namespaceOption, outputOptions, sessionOptions } from './options.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -30,8 +30,6 @@ const TYPES = Object.entries(RESERVATION_TYPE_NAMES)
 export const rtypeOption = {
   rtype: { type: 'number', value: 'NUMBER', min: 0, max: 255, default: 0, help: `Reservation type: ${TYPES}` },
 } as const satisfies Options;
-
-export type ReservationValues = Values<typeof reservationOptions>;
 
 /** A reservation key, decimal or 0x. @throws UsageError */
 export function parseKey(name: string, text: string): bigint {

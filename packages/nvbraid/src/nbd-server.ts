@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
-import { Memory, SlabPool } from '@nvbraid/base';
-import { type BlockDevice, type Io, IoOp, IoResult } from '@nvbraid/blockdev';
+import { SlabPool } from '@nvbraid/base';
+import { type BlockDevice, IoOp, IoResult, runIo } from '@nvbraid/blockdev';
 import { type NbdEnvironment, type NbdExport, NbdExports, NbdSession } from '@nvbraid/nbd';
 import { type Connection, type Listener, listenUnix, transports } from '@nvbraid/transport';
 import { NBD_FLUSH_MS } from './host-limits.ts';
@@ -164,23 +164,12 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
 }
 
 /** Null when it takes too long. */
-function flush(device: BlockDevice, waitMs: number): Promise<IoResult | null> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(null), waitMs);
-    const io: Io = {
-      op: IoOp.Flush,
-      offset: 0,
-      length: 0,
-      memory: Memory.alloc(0),
-      memoryOffset: 0,
-      fua: false,
-      deallocate: false,
-      result: IoResult.Ok,
-      done: () => {
-        clearTimeout(timer);
-        resolve(io.result);
-      },
-    };
-    if (device.submit(io)) io.done(io);
+async function flush(device: BlockDevice, waitMs: number): Promise<IoResult | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(() => resolve(null), waitMs);
   });
+  const result = await Promise.race([runIo(device, IoOp.Flush), late]);
+  clearTimeout(timer);
+  return result;
 }

@@ -4,7 +4,6 @@ import { libc } from './native.ts';
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
-const LOCK_UN = 8;
 
 /** taken: it is ours; busy: another open file holds it; unsupported: here, or in this file system, there are no locks. */
 export type LockOutcome = 'taken' | 'busy' | 'unsupported';
@@ -19,8 +18,4 @@ export function lockFile(fd: number, kind: 'exclusive' | 'shared'): LockOutcome 
   if (library === null) return 'unsupported';
   if (library.flock(fd, (kind === 'shared' ? LOCK_SH : LOCK_EX) | LOCK_NB) === 0) return 'taken';
   return library.error() === EAGAIN ? 'busy' : 'unsupported';
-}
-
-export function unlockFile(fd: number): void {
-  libc()?.flock(fd, LOCK_UN);
 }

@@ -6,7 +6,6 @@ import type { IoOp } from '../block-device.ts';
  * `other` (`compare` is Compare-and-Write): a new one passes every filter that does not say what it does with it.
  */
 export const OP_KINDS = ['read', 'write', 'flush', 'zeroes', 'deallocate', 'compare', 'other'] as const;
-export type OpKind = (typeof OP_KINDS)[number];
 
 const OTHER = OP_KINDS.length - 1;
 

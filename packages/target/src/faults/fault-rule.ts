@@ -1,6 +1,5 @@
 import {
   changedSettings,
-  defaultSettings,
   fields,
   NvbraidError,
   type Plain,
@@ -260,5 +259,3 @@ export function ruleCode(settings: FaultSettings, qid: number): number {
   const code = qid > 0 ? codes.io : codes.admin;
   return code < 0 ? -2 : code;
 }
-
-export const DEFAULT_FAULT: FaultSettings = defaultSettings(FAULT_TABLE);
