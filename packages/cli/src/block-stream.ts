@@ -19,15 +19,15 @@ export interface BlockSource {
   readonly stop: StopSignal;
 }
 
+/** @returns false when it has seen enough; anything else goes on. */
+export type TakeChunk = (slba: number, bytes: Uint8Array) => Promise<unknown>;
+
 /**
- * Hands all bytes of a source to `take`, as whole blocks in order.
+ * Hands all bytes of a source to `take`, as whole blocks in order, until it has seen enough.
  * @returns bytes
  * @throws NvbraidError
  */
-export async function eachChunk(
-  source: BlockSource,
-  take: (slba: number, bytes: Uint8Array) => Promise<void>,
-): Promise<number> {
+export async function eachChunk(source: BlockSource, take: TakeChunk): Promise<number> {
   const { namespace, slba, path, length, wanted } = source;
   const bytes = wanted ?? length;
   if (bytes !== null) checkLength(namespace, slba, bytes, wanted === null);
@@ -35,7 +35,7 @@ export async function eachChunk(
   const blocks = new BlockStream(source, bytes, take);
   try {
     for await (const chunk of stream) if (!(await blocks.take(chunk as Buffer))) break;
-    await blocks.end();
+    if (!blocks.enough) await blocks.end();
   } catch (error) {
     if (error instanceof NvbraidError) throw error;
     throw new NvbraidError('EIO', `cannot read ${path ?? 'standard input'}: ${fileProblem(error)}`, { cause: error });
@@ -75,12 +75,13 @@ class BlockStream {
   readonly #source: BlockSource;
   /** Null: as many as come. */
   readonly #bytes: number | null;
-  readonly #take: (slba: number, bytes: Uint8Array) => Promise<void>;
+  readonly #take: TakeChunk;
   readonly #buffer = new Uint8Array(CHUNK_BYTES);
   #held = 0;
   done = 0;
+  enough = false;
 
-  constructor(source: BlockSource, bytes: number | null, take: (slba: number, bytes: Uint8Array) => Promise<void>) {
+  constructor(source: BlockSource, bytes: number | null, take: TakeChunk) {
     this.#source = source;
     this.#bytes = bytes;
     this.#take = take;
@@ -96,6 +97,7 @@ class BlockStream {
       this.#held += part.length;
       at += part.length;
       if (this.#held === this.#buffer.length) await this.#flush();
+      if (this.enough) return false;
     }
     return this.#left() === null || this.#left()! > this.#held;
   }
@@ -108,7 +110,7 @@ class BlockStream {
       await this.#flush();
       return;
     }
-    while (this.done < this.#bytes) {
+    while (this.done < this.#bytes && !this.enough) {
       const length = Math.min(this.#buffer.length, this.#bytes - this.done);
       this.#buffer.fill(0, this.#held, length);
       this.#held = length;
@@ -126,7 +128,7 @@ class BlockStream {
     if (stop.stopped) throw new NvbraidError('EABORTED', `stopped after ${this.done} bytes`);
     const first = slba + this.done / namespace.blockSize;
     checkRange(namespace, first, this.#held);
-    await this.#take(first, this.#buffer.subarray(0, this.#held));
+    this.enough = (await this.#take(first, this.#buffer.subarray(0, this.#held))) === false;
     this.done += this.#held;
     this.#held = 0;
   }

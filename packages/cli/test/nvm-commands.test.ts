@@ -21,10 +21,25 @@ ways.describe([], (run, ok) => {
     );
     const different = await run('compare', '--start-block', '9', '-d', sandbox.file('data.bin'));
     assert.equal(different.code, 1);
-    assert.match(different.err, /blocks 9 to 12 do not hold this data/);
+    assert.match(different.err, /block 12 is the first that does not hold this data: byte 1536 of the data/);
     const json = await run('compare', '--start-block', '9', '-d', sandbox.file('data.bin'), '-o', 'json');
-    assert.deepEqual(JSON.parse(json.out), { nsid: 1, slba: 9, blocks: 4, equal: false });
+    assert.deepEqual(JSON.parse(json.out), { nsid: 1, slba: 9, blocks: 3, equal: false, block: 12, byte: 0 });
     assert.equal((await run('compare', '-d', sandbox.file('none.bin'))).code, 1);
+  });
+
+  test('compare ends at the first difference, and does not read on', async () => {
+    const data = Buffer.alloc(16 << 10, 'c');
+    writeFileSync(sandbox.file('near.bin'), data);
+    await ok('write', '--start-block', '512', '-d', sandbox.file('near.bin'));
+    data[5 * 512 + 17] = 0;
+    data[9 * 512] = 0;
+    writeFileSync(sandbox.file('near.bin'), data);
+    const found = await run('compare', '--start-block', '512', '-d', sandbox.file('near.bin'), '-o', 'json');
+    assert.deepEqual(JSON.parse(found.out), { nsid: 1, slba: 512, blocks: 5, equal: false, block: 517, byte: 17 });
+    // An input without end: it is left, not read.
+    const endless = await run('compare', '-d', '/dev/zero');
+    assert.equal(endless.code, 1, endless.err);
+    assert.match(endless.err, /block 8 is the first .* byte 4096 of the data/);
   });
 
   test('write-uncor, verify, write-zeroes', async () => {

@@ -1,5 +1,6 @@
 import { eachChunk, sourceLength } from '../block-stream.ts';
 import { command } from '../command.ts';
+import { type Difference, firstDifference } from '../first-difference.ts';
 import { ioOptions, requestedBytes } from '../io-options.ts';
 import { chooseNamespace, openSession } from '../open-session.ts';
 import { plural } from '../size.ts';
@@ -10,7 +11,7 @@ export const compare = command({
   summary: 'Compare blocks of a namespace with data',
   description: [
     'Asks a running nvbraid connect or serve, or with -a the target at that address by a short association of its own.',
-    'Compares with all of the data; with --block-count or --data-size with that much of it, filled up with zeroes where there is less. The exit status is 1 when the blocks hold something else.',
+    'Compares with all of the data; with --block-count or --data-size with that much of it, filled up with zeroes where there is less. It ends at the first block that holds something else, which it names, with exit status 1.',
   ],
   options: ioOptions,
   examples: [{ line: 'nvbraid compare -a 192.168.0.7 --data disk.img', help: 'has the target compare a whole image' }],
@@ -24,17 +25,27 @@ export const compare = command({
       const { nsid, blockSize } = namespace;
       const slba = options['start-block'];
       const wanted = requestedBytes(options, blockSize);
-      let different: string | null = null;
+      let different: Difference | null = null;
       const bytes = await eachChunk({ namespace, slba, path, length, wanted, stop }, async (first, chunk) => {
-        if (different !== null || (await session.compare(nsid, first, chunk))) return;
-        different = `blocks ${first} to ${first + chunk.length / blockSize - 1} do not hold this data`;
+        different = await firstDifference(session, namespace, first, chunk);
+        return different === null;
       });
-      const blocks = bytes / blockSize;
-      if (options['output-format'] === 'json') terminal.json({ nsid, slba, blocks, equal: different === null });
-      else terminal.note(different ?? `${plural(blocks, 'block')} from block ${slba} on hold this data`);
+      const blocks = different === null ? bytes / blockSize : (different as Difference).block - slba;
+      if (options['output-format'] === 'json') {
+        terminal.json({ nsid, slba, blocks, equal: different === null, ...(different ?? {}) });
+      } else terminal.note(different === null ? holds(blocks, slba) : differs(different, slba, blockSize));
       return different === null ? 0 : 1;
     } finally {
       await session.close();
     }
   },
 });
+
+function holds(blocks: number, slba: number): string {
+  return `${plural(blocks, 'block')} from block ${slba} on hold this data`;
+}
+
+function differs({ block, byte }: Difference, slba: number, blockSize: number): string {
+  const where = `block ${block} is the first that does not hold this data`;
+  return byte === null ? where : `${where}: byte ${(block - slba) * blockSize + byte} of the data is another one`;
+}
