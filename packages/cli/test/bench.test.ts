@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { HostNamespace } from 'nvbraid';
+import { Timeline } from '../src/bench/timeline.ts';
 import { makeVerifier, type VerifyMode } from '../src/bench/verifier.ts';
 import { type Rw, Workload } from '../src/bench/workload.ts';
 import { nvbraid } from './support/in-process.ts';
@@ -68,6 +69,44 @@ describe('a workload', () => {
     assert.equal(workload.error, null);
     assert.equal(workload.writtenPositions, BLOCKS);
     assert.equal(namespace.reads, BLOCKS);
+  });
+
+  test('counts what ends within its time, and knows its errors and its longest operation all the same', async () => {
+    const verifier = makeVerifier('none', BLOCK, 77, 'any');
+    const options = {
+      rw: 'randread',
+      rwmixread: 50,
+      blockBytes: BLOCK,
+      iodepth: 4,
+      sizeBytes: BLOCK * BLOCKS,
+    } as const;
+    const workload = new Workload(new Lying() as unknown as HostNamespace, { ...options, seed: 7, verifier });
+    const { read } = workload;
+    workload.start();
+    while (read.ios < 100) await new Promise(setImmediate);
+    read.restart();
+    assert.equal(read.ios, 0);
+    assert.equal(read.latency.count, 0);
+    while (read.ios < 10) await new Promise(setImmediate);
+    read.freeze();
+    const { ios, bytes } = read;
+    await workload.stop();
+    assert.equal(read.ios, ios, 'what was under way at the end is not counted');
+    assert.equal(read.bytes, bytes);
+    assert.ok(read.longestMs > 0);
+  });
+
+  test('a timeline knows the longest time in which nothing ended, and the bytes of each stretch', () => {
+    const timeline = new Timeline(1000, 100);
+    for (const ms of [1010, 1050, 1199, 1650, 1660]) timeline.record(BLOCK, ms);
+    assert.equal(timeline.longestGapMs, 451);
+    assert.deepEqual(
+      timeline.bytes,
+      [2, 1, 0, 0, 0, 0, 2].map((ios) => ios * BLOCK),
+    );
+    const none = new Timeline(0);
+    none.record(BLOCK, 5);
+    assert.deepEqual([none.longestGapMs, none.bytes], [5, []]);
   });
 
   const torn = (namespace: Lying, slba: number, buffer: Uint8Array): boolean => {
@@ -157,6 +196,19 @@ describe('nvbraid bench --self', { concurrency: false }, () => {
     assert.match(out, /^write: .* IOPS, .* MB\/s, p50 .*, p99 .*, p99\.9 .*, max .*, 0 errors$/m);
     assert.match(out, /^verify \(crc32c\): \d+ blocks checked, all of them as they must be$/m);
     assert.doesNotMatch(out, /^read:/m);
+  });
+
+  test('a lead and stretches of time, with JSON', async () => {
+    const args = ['--self', '--runtime', '0.2', '--ramp-time', '0.1', '--bwavgtime', '50', '--size', '1MiB'];
+    const { code, out, err } = await nvbraid(['bench', ...args, '-o', 'json']);
+    assert.equal(code, 0, err);
+    const { read, seconds, samples, longest_gap_ms } = JSON.parse(out);
+    assert.equal(samples.every_ms, 50);
+    assert.ok(Date.parse(samples.start) > 0);
+    const all = samples.bytes.reduce((sum: number, bytes: number) => sum + bytes, 0);
+    assert.ok(all > read.bytes, 'the stretches are those of the whole run');
+    assert.ok(Math.abs(read.mb_per_s - read.bytes / 1e6 / seconds) < 0.05 * read.mb_per_s);
+    assert.ok(longest_gap_ms > 0);
   });
 
   test('what does not fit is a sentence', async () => {

@@ -24,6 +24,10 @@ export interface BenchResult {
   readonly read: DirectionResult;
   readonly write: DirectionResult;
   readonly total: Omit<DirectionResult, 'latency_us'>;
+  /** The longest time in which no operation ended, of the whole run. */
+  readonly longest_gap_ms: number;
+  /** Bytes of each stretch of time since the workload began, where they were asked for. */
+  readonly samples: { readonly start: string; readonly every_ms: number; readonly bytes: readonly number[] } | null;
   readonly verify: {
     readonly mode: string;
     readonly checked_blocks: number;
@@ -39,10 +43,13 @@ export function benchResult(
   verifier: Verifier,
   seconds: number,
   failover: FailoverResult | null = null,
+  sampleMs = 0,
 ): BenchResult {
   const read = directionResult(workload.read, seconds);
   const write = directionResult(workload.write, seconds);
   const { violation } = verifier;
+  const { timeline } = workload;
+  const start = new Date(performance.timeOrigin + timeline.startMs).toISOString();
   return {
     seconds: round(seconds, 3),
     read,
@@ -54,6 +61,8 @@ export function benchResult(
       mb_per_s: round(read.mb_per_s + write.mb_per_s, 2),
       errors: read.errors + write.errors,
     },
+    longest_gap_ms: round(timeline.longestGapMs, 1),
+    samples: sampleMs === 0 ? null : { start, every_ms: sampleMs, bytes: timeline.bytes },
     verify: {
       mode: verifier.mode,
       checked_blocks: verifier.checkedBlocks,
@@ -116,6 +125,13 @@ export class Progress {
 
   constructor(workload: Workload) {
     this.#workload = workload;
+  }
+
+  /** The counts of the workload begin anew. */
+  restart(): void {
+    this.#lastMs = performance.now();
+    this.#lastIos = 0;
+    this.#lastBytes = 0;
   }
 
   /** `45.1k IOPS  185 MB/s  p50 83 us  p99 240 us`, since the call before. */

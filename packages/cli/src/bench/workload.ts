@@ -1,5 +1,6 @@
 import { Memory, Rng } from '@nvbraid/base';
 import { type HostNamespace, LatencyHistogram, NvbraidError } from 'nvbraid';
+import { Timeline } from './timeline.ts';
 import type { Verifier } from './verifier.ts';
 
 export type Rw = 'read' | 'write' | 'randread' | 'randwrite' | 'randrw';
@@ -22,6 +23,8 @@ export interface WorkloadOptions {
    * each other while it is written.
    */
   readonly apart?: boolean;
+  /** Milliseconds of each stretch of time whose bytes are kept; without, none are. */
+  readonly sampleMs?: number;
   readonly verifier: Verifier;
 }
 
@@ -29,12 +32,30 @@ export interface WorkloadOptions {
 export class Direction {
   ios = 0;
   bytes = 0;
+  /** These and the longest time of an operation are those of the whole run, counted or not. */
   errors = 0;
+  longestMs = 0;
   readonly latency = new LatencyHistogram();
   /** Since the last look of whoever shows progress. */
   readonly recent = new LatencyHistogram();
+  #counting = true;
+
+  /** Begins to count once more. */
+  restart(): void {
+    this.ios = 0;
+    this.bytes = 0;
+    this.latency.clear();
+    this.recent.clear();
+  }
+
+  /** What ends from now on is not counted. */
+  freeze(): void {
+    this.#counting = false;
+  }
 
   done(bytes: number, ms: number): void {
+    this.longestMs = Math.max(this.longestMs, ms);
+    if (!this.#counting) return;
     this.ios++;
     this.bytes += bytes;
     this.latency.record(ms);
@@ -49,6 +70,7 @@ export class Direction {
 export class Workload {
   readonly read = new Direction();
   readonly write = new Direction();
+  timeline = new Timeline(performance.now());
   /** Why it ended early. */
   error: NvbraidError | null = null;
   readonly #namespace: HostNamespace;
@@ -79,6 +101,7 @@ export class Workload {
   }
 
   start(): void {
+    this.timeline = new Timeline(performance.now(), this.#options.sampleMs);
     this.#slots = Array.from({ length: this.#options.iodepth }, (_, slot) => this.#run(slot));
   }
 
@@ -125,7 +148,7 @@ export class Workload {
   }
 
   async #readOne(position: number, memory: Memory, count: Direction | null): Promise<void> {
-    const { verifier, blockBytes } = this.#options;
+    const { verifier } = this.#options;
     const slba = position * this.#blocksPerIo;
     const ticket = verifier.beginRead(slba, this.#blocksPerIo);
     const start = performance.now();
@@ -136,13 +159,13 @@ export class Workload {
       this.#failed(error, count ?? this.read);
       return;
     }
-    count?.done(blockBytes, performance.now() - start);
+    if (count !== null) this.#done(count, start);
     if (verifier.completeRead(ticket, memory) || this.error !== null) return;
     this.error = new NvbraidError('EIO', `wrong data: ${verifier.violation!.message}`);
   }
 
   async #writeOne(slot: number, position: number, memory: Memory): Promise<void> {
-    const { verifier, blockBytes } = this.#options;
+    const { verifier } = this.#options;
     const slba = position * this.#blocksPerIo;
     const ticket = verifier.beginWrite(slot, slba, this.#blocksPerIo, memory);
     if (verifier.mode !== 'none') this.#written.add(position);
@@ -154,8 +177,14 @@ export class Workload {
       this.#failed(error, this.write);
       return;
     }
-    this.write.done(blockBytes, performance.now() - start);
+    this.#done(this.write, start);
     verifier.completeWrite(ticket);
+  }
+
+  #done(direction: Direction, startMs: number): void {
+    const now = performance.now();
+    direction.done(this.#options.blockBytes, now - startMs);
+    this.timeline.record(this.#options.blockBytes, now);
   }
 
   #failed(error: unknown, direction: Direction): void {

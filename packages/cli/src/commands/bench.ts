@@ -46,6 +46,22 @@ const options = {
   bs: { type: 'size', value: 'BYTES', min: 512, max: 16 * 1024 * 1024, default: 4096, help: 'Bytes of one operation' },
   iodepth: { type: 'number', value: 'NUMBER', min: 1, max: IODEPTH_MAX, default: 32, help: 'Operations under way' },
   runtime: { type: 'seconds', value: 'SECONDS', min: 0.1, max: 86400, default: 10, help: 'How long' },
+  'ramp-time': {
+    type: 'seconds',
+    value: 'SECONDS',
+    min: 0,
+    max: 3600,
+    default: 0,
+    help: 'Load it so long before; then only what ends within --runtime is counted',
+  },
+  bwavgtime: {
+    type: 'number',
+    value: 'MILLISECONDS',
+    min: 0,
+    max: 60000,
+    default: 0,
+    help: 'With -o json: the bytes of each stretch of so many milliseconds; 0 for none',
+  },
   size: {
     type: 'size',
     value: 'BYTES',
@@ -192,26 +208,40 @@ async function measure(
       `${plan.rw} of ${formatSize(plan.blockBytes)} for ${formatDuration(options.runtime * 1000)} on ${formatSize(plan.sizeBytes)} of namespace ${namespace.nsid} at ${where}, ${queues}, seed ${plan.seed}`,
     );
   }
-  const workload = new Workload(namespace, plan);
+  const sampleMs = options.bwavgtime;
+  const workload = new Workload(namespace, { ...plan, sampleMs });
   const progress = new Progress(workload);
   const watch = subsystem === null ? null : new FailoverWatch(subsystem);
-  const startMs = performance.now();
+  const rampMs = options['ramp-time'] * 1000;
+  let startMs = performance.now();
   const ticker = setInterval(() => {
     watch?.look();
     const seconds = Math.round((performance.now() - startMs) / 1000);
     terminal.status(`${seconds} of ${options.runtime} s  ${progress.text()}`);
   }, PROGRESS_MS);
   workload.start();
-  await Promise.race([workload.ended(), sleep(options.runtime * 1000, stop.signal)]);
+  const within = (ms: number): Promise<void> => Promise.race([workload.ended(), sleep(ms, stop.signal)]);
+  const { read, write } = workload;
+  if (rampMs > 0) {
+    await within(rampMs);
+    startMs = performance.now();
+    for (const direction of [read, write]) direction.restart();
+    progress.restart();
+  }
+  await within(options.runtime * 1000);
   clearInterval(ticker);
+  let endMs = performance.now();
+  if (rampMs > 0) for (const direction of [read, write]) direction.freeze();
   await workload.stop();
-  const seconds = (performance.now() - startMs) / 1000;
+  if (rampMs === 0) endMs = performance.now();
+  const seconds = (endMs - startMs) / 1000;
   if (workload.error === null && !stop.stopped) {
     await workload.verifyWritten(stop.signal, (share) => terminal.status(`reading back ${Math.round(share * 100)} %`));
   }
   terminal.endStatus();
-  const longestUs = Math.max(workload.read.latency.summary().maxUs, workload.write.latency.summary().maxUs);
-  const result = benchResult(workload, plan.verifier, seconds, watch?.result(namespace.nsid, longestUs) ?? null);
+  const longestUs = Math.max(read.longestMs, write.longestMs) * 1000;
+  const failover = watch?.result(namespace.nsid, longestUs) ?? null;
+  const result = benchResult(workload, plan.verifier, seconds, failover, sampleMs);
   if (json) {
     const { rw, rwmixread, blockBytes, iodepth, sizeBytes, seed } = plan;
     const settings = {
