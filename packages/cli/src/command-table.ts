@@ -1,4 +1,5 @@
 import type { Command } from './command.ts';
+import { addPath } from './commands/add-path.ts';
 import { anaLog } from './commands/ana-log.ts';
 import { bench } from './commands/bench.ts';
 import { compare } from './commands/compare.ts';
@@ -56,6 +57,7 @@ export const COMMAND_GROUPS: readonly { readonly title: string; readonly command
       discover,
       connect,
       connectAll,
+      addPath,
       disconnect,
       disconnectAll,
       showHostnqn,

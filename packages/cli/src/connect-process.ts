@@ -1,9 +1,10 @@
 import { ControlServer, type Methods, ownSocketPath } from '@nvbraid/manage';
 import { ANA_STATE_NAMES, statusName } from '@nvbraid/wire';
-import type { HostController, HostHead, HostSubsystem, NvbraidError } from 'nvbraid';
+import type { HostController, HostHead, HostSubsystem, NvbraidError, PathDefaults } from 'nvbraid';
 import { formatAddress } from './association.ts';
 import { controllerMethods } from './control-methods.ts';
 import { sentence } from './explain.ts';
+import { pathMethods } from './path-methods.ts';
 import { formatCount, formatDuration, formatMicroseconds, formatSize, plural } from './size.ts';
 import type { ConnectStatus } from './status.ts';
 import type { StopSignal } from './stop-signal.ts';
@@ -24,14 +25,23 @@ interface Failovers {
   commands: number;
 }
 
+export interface ConnectProcessOptions {
+  readonly json: boolean;
+  readonly verbose: boolean;
+  /** There are others in this process: paths are told of elsewhere, and there is no status line. */
+  readonly oneOfMany?: boolean;
+  /** Of paths that are added while it runs. */
+  readonly pathDefaults: PathDefaults;
+}
+
 /** A subsystem kept in the foreground: says what happens to it, and answers by a control socket. */
 export class ConnectProcess {
   readonly #subsystem: HostSubsystem;
   readonly #terminal: Terminal;
   readonly #json: boolean;
   readonly #verbose: boolean;
-  /** There are others in this process: paths are told of elsewhere, and there is no status line. */
   readonly #oneOfMany: boolean;
+  readonly #pathDefaults: PathDefaults;
   readonly #startedMs = performance.now();
   /** The controller that `status` describes when none is live. */
   readonly #first: HostController;
@@ -42,16 +52,13 @@ export class ConnectProcess {
   #error: NvbraidError | null = null;
   #stopping = false;
 
-  constructor(
-    subsystem: HostSubsystem,
-    terminal: Terminal,
-    how: { readonly json: boolean; readonly verbose: boolean; readonly oneOfMany?: boolean },
-  ) {
+  constructor(subsystem: HostSubsystem, terminal: Terminal, how: ConnectProcessOptions) {
     this.#subsystem = subsystem;
     this.#terminal = terminal;
     this.#json = how.json;
     this.#verbose = how.verbose;
     this.#oneOfMany = how.oneOfMany ?? false;
+    this.#pathDefaults = how.pathDefaults;
     this.#first = subsystem.controllers[0]!;
   }
 
@@ -128,6 +135,19 @@ export class ConnectProcess {
     }
   }
 
+  #pathAdded(controller: HostController): void {
+    this.watch(controller);
+    const name = this.#subsystem.controllerName(controller);
+    const { traddr, trsvcid } = controller.place!;
+    const address = formatAddress(traddr, trsvcid);
+    const { cntlid } = controller;
+    this.#event('path-added', `${name} at ${address} has come, controller ${cntlid}`, {
+      controller: name,
+      address,
+      cntlid,
+    });
+  }
+
   #watchHead(head: HostHead): void {
     for (const path of head.core.paths) this.#pathStates.set(path.name, path.controller.state);
     head.on('path-state', (path, state) => {
@@ -178,6 +198,7 @@ export class ConnectProcess {
     return {
       ...controllerMethods(this.#subsystem),
       ...subsystemMethods(this.#subsystem),
+      ...pathMethods(this.#subsystem, this.#pathDefaults, (controller) => this.#pathAdded(controller)),
       status: () => this.#status(),
       disconnect: () => {
         // After the answer is on its way.

@@ -5,6 +5,7 @@ import type { Invocation } from './command.ts';
 import { controllerName } from './device-name.ts';
 import { HostSession } from './host-session.ts';
 import type { SessionValues, sessionOptions } from './options.ts';
+import { allStatuses, isConnected } from './process-list.ts';
 import { ProcessSession, processStatus } from './process-session.ts';
 import type { Session, SessionNamespace } from './session.ts';
 import type { ServeStatus } from './status.ts';
@@ -107,6 +108,16 @@ export async function onlyProcess(role?: 'connect' | 'serve'): Promise<string> {
   const list = candidates.map((process) => process.socket).join(', ');
   const what = `nvbraid ${candidates[0]!.role}`;
   throw new NvbraidError('EINVAL', `${what} is running ${candidates.length} times; choose one with --socket: ${list}`);
+}
+
+/** The socket of the process that is connected to a subsystem. @throws NvbraidError ENOENT, EINVAL when there are several */
+export async function connectedTo(nqn: string): Promise<string> {
+  const found = (await allStatuses(undefined, null, '')).filter(isConnected);
+  const sockets = found.filter(({ status }) => status.address.nqn === nqn).map(({ socket }) => socket);
+  if (sockets.length === 1) return sockets[0]!;
+  if (sockets.length === 0) throw new NvbraidError('ENOENT', `no nvbraid connect here is connected to ${nqn}`);
+  const list = sockets.join(', ');
+  throw new NvbraidError('EINVAL', `${nqn} is connected ${sockets.length} times; choose one with --socket: ${list}`);
 }
 
 /** How this machine reaches what `serve` listens on. */

@@ -3,7 +3,7 @@ import { type HostController, type HostSubsystem, NvbraidError } from 'nvbraid';
 import { named, whole } from './control-methods.ts';
 import { readProperty } from './property.ts';
 
-/** What `nvbraid connect` answers about its controllers and paths. */
+/** What `nvbraid connect` answers about its controllers. */
 export function subsystemMethods(subsystem: HostSubsystem): Methods {
   /** The one that is named, else one that is live. */
   const controllerOf = (params: Params): HostController => {
@@ -24,12 +24,6 @@ export function subsystemMethods(subsystem: HostSubsystem): Methods {
       const controllers = all ? subsystem.controllers : [controllerOf(params)];
       for (const controller of controllers) controller.reset();
       return { controllers: controllers.map((controller) => subsystem.controllerName(controller)) };
-    },
-    'remove-controller': async (params) => {
-      if (subsystem.controllers.length === 1) {
-        throw new NvbraidError('EINVAL', 'it is the last controller: disconnect without a device ends all');
-      }
-      await subsystem.controllerNamed(name(params.controller)).disconnect();
     },
     identify: async (params) => {
       const cns = whole(params, 'cns', 0, 255);

@@ -18,7 +18,8 @@ export function subsystemStatus(subsystem: HostSubsystem): SubsystemStatus {
   };
 }
 
-function controllerStatus(subsystem: HostSubsystem, controller: HostController): ControllerStatus {
+/** How one controller stands. */
+export function controllerStatus(subsystem: HostSubsystem, controller: HostController): ControllerStatus {
   const { place, core } = controller;
   return {
     name: subsystem.controllerName(controller),

@@ -222,10 +222,12 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
 
   /**
    * Connects one more controller. Fulfilled when it is live, and its namespaces have joined the heads.
-   * @throws NvbraidError, NvmeError as `connectController`; EBUSY when there is such a path already
+   * @throws NvbraidError, NvmeError as `connectController`; EBUSY when there is such a path already, ESHUTDOWN after
+   *   `disconnect`
    */
   async addPath(options: Omit<ControllerOptions, 'nqn'>): Promise<HostController> {
     const parts = controllerParts({ ...options, nqn: this.nqn });
+    if (this.#removing) throw new NvbraidError('ESHUTDOWN', `${this.nqn} is being disconnected`);
     const twin = options.duplicateConnect === true ? undefined : this.#twin(parts.place);
     if (twin !== undefined) {
       throw new NvbraidError('EBUSY', `${this.nqn} is connected by this path already (duplicate-connect allows it)`, {

@@ -4,6 +4,7 @@ import {
   HostConnections,
   type HostSubsystem,
   NvbraidError,
+  type PathDefaults,
   type PathOutcome,
   readNvmeFiles,
 } from 'nvbraid';
@@ -62,6 +63,7 @@ export const connectAll = command({
     const work = new ConnectAll({ ...wanted(options, given, terminal), signal: stop.signal }, terminal, stop, {
       json: options['output-format'] === 'json',
       quiet: options.quiet,
+      pathDefaults: connectOptions(options),
       verbose: options.verbose > 0,
     });
     return await work.run(options.persistent);
@@ -93,6 +95,8 @@ function wanted(options: Values<typeof OPTIONS>, given: ReadonlySet<string>, ter
 }
 
 interface How {
+  /** Of paths that are added by hand. */
+  readonly pathDefaults: PathDefaults;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
@@ -169,8 +173,8 @@ class ConnectAll {
   }
 
   #subsystem(subsystem: HostSubsystem): void {
-    const { json, verbose } = this.#how;
-    const process = new ConnectProcess(subsystem, this.#terminal, { json, verbose, oneOfMany: true });
+    const { json, verbose, pathDefaults } = this.#how;
+    const process = new ConnectProcess(subsystem, this.#terminal, { json, verbose, pathDefaults, oneOfMany: true });
     const socket = ownSocketPath('connect', undefined, this.#sockets++);
     // One that is lost, or disconnected by a command, does not end the others.
     const ended = process.run(socket, stopOf(this.#stop)).then(

@@ -18,6 +18,7 @@ import {
 import { type GivenPath, samePath } from '../path-option.ts';
 import { processStatus } from '../process-session.ts';
 import { StopSignal } from '../stop-signal.ts';
+import type { Terminal } from '../terminal.ts';
 
 const OPTIONS = {
   ...addressOptions,
@@ -63,7 +64,7 @@ export const connect = command({
     using stop = new StopSignal(() => terminal.note('disconnecting; once more stops at once'));
     const { signal } = stop;
     const nqn = options.nqn ?? (await nqnByAny(paths, options, signal));
-    if (!options['duplicate-connect']) await refuseDuplicate(nqn, paths);
+    if (!options['duplicate-connect']) await refuseDuplicate(nqn, paths, terminal);
     const work = connectSubsystem({
       ...connectOptions(options),
       nqn,
@@ -76,6 +77,7 @@ export const connect = command({
     });
     const subsystem = await advised({ ...paths[0]!, nqn }, work);
     const process = new ConnectProcess(subsystem, terminal, {
+      pathDefaults: connectOptions(options),
       json: options['output-format'] === 'json',
       verbose: options.verbose > 0,
     });
@@ -83,8 +85,8 @@ export const connect = command({
   },
 });
 
-/** As the kernel does without duplicate_connect. */
-async function refuseDuplicate(nqn: string, paths: readonly GivenPath[]): Promise<void> {
+/** As the kernel does without duplicate_connect. Who has another path may have meant to add one. */
+async function refuseDuplicate(nqn: string, paths: readonly GivenPath[], terminal: Terminal): Promise<void> {
   for (const process of await runningProcesses()) {
     if (process.role !== 'connect') continue;
     const client = await ControlClient.connect(process.socket).catch(() => null);
@@ -93,7 +95,12 @@ async function refuseDuplicate(nqn: string, paths: readonly GivenPath[]): Promis
       const status = await processStatus(client);
       if (status.role !== 'connect' || status.address.nqn !== nqn) continue;
       const twin = status.controllers.find((one) => paths.some((path) => samePath(path, one)));
-      if (twin === undefined) continue;
+      if (twin === undefined) {
+        terminal.note(
+          `process ${process.pid} is connected to ${nqn}, too: nvbraid add-path adds a path to it; this one shares nothing with it`,
+        );
+        continue;
+      }
       const where = formatAddress(twin.traddr, twin.trsvcid);
       throw new NvbraidError(
         'EBUSY',

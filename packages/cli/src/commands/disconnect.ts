@@ -3,7 +3,7 @@ import { NvbraidError } from 'nvbraid';
 import { command } from '../command.ts';
 import { controllerName } from '../device-name.ts';
 import { onlyProcess } from '../open-session.ts';
-import { processOptions } from '../options.ts';
+import { outputOptions, processOptions } from '../options.ts';
 import { processStatus } from '../process-session.ts';
 import { plural } from '../size.ts';
 import { UsageError } from '../usage-error.ts';
@@ -24,10 +24,12 @@ export const disconnect = command({
       help: 'This controller only, as list-subsys names it, e.g. nvme1',
     },
     ...processOptions,
+    ...outputOptions,
   },
   examples: [{ line: 'nvbraid disconnect -n nqn.2026-01.io.nvbraid:box:disk', help: 'by the name of the subsystem' }],
   async run({ options, terminal }) {
     const { nqn } = options;
+    const json = options['output-format'] === 'json';
     if (options.device !== undefined) {
       if (nqn !== undefined) throw new UsageError('-n and -d exclude each other');
       const controller = controllerName(options.device)!;
@@ -37,7 +39,8 @@ export const disconnect = command({
       } finally {
         client.close();
       }
-      terminal.line(`disconnected ${controller}`);
+      if (json) terminal.json({ disconnected: 1, controller });
+      else terminal.line(`disconnected ${controller}`);
       return 0;
     }
     const sockets =
@@ -49,7 +52,8 @@ export const disconnect = command({
     let count = 0;
     for (const path of sockets) count += await disconnectOne(path, nqn);
     if (count === 0) throw new NvbraidError('ENOENT', `no nvbraid connect here is connected to ${nqn}`);
-    terminal.line(`${nqn === undefined ? '' : `NQN:${nqn} `}disconnected ${plural(count, 'controller')}`);
+    if (json) terminal.json({ disconnected: count });
+    else terminal.line(`${nqn === undefined ? '' : `NQN:${nqn} `}disconnected ${plural(count, 'controller')}`);
     return 0;
   },
 });
