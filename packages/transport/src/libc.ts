@@ -26,6 +26,7 @@ export interface Libc {
   getsockopt(fd: number, level: number, name: number, value: Address, lengthAddress: Address): number;
   setsockopt(fd: number, level: number, name: number, value: Address, length: number): number;
   recv(fd: number, buffer: Address, length: number, flags: number): number;
+  send(fd: number, buffer: Address, length: number, flags: number): number;
   readv(fd: number, iov: Address, count: number): number;
   sendmsg(fd: number, message: Address, flags: number): number;
   read(fd: number, buffer: Address, length: number): number;
@@ -56,6 +57,7 @@ const PROTOTYPES: Readonly<Record<Exclude<keyof Libc, 'errno'>, readonly [result
   setsockopt: ['int', ['int', 'int', 'int', 'uintptr_t', 'uint']],
   // Results are ssize_t; no call asks for more than IO_MAX_BYTES, so their low 32 bits are the whole truth.
   recv: ['int', ['int', 'uintptr_t', 'size_t', 'int']],
+  send: ['int', ['int', 'uintptr_t', 'size_t', 'int']],
   readv: ['int', ['int', 'uintptr_t', 'int']],
   sendmsg: ['int', ['int', 'uintptr_t', 'int']],
   read: ['int', ['int', 'uintptr_t', 'size_t']],

@@ -61,3 +61,6 @@ export const SYN_COUNT_MAX = 127;
 
 /** Path of a unix socket: sun_path less its final zero byte. */
 export const UNIX_PATH_BYTES = 107;
+
+/** Subflows of one connection that are told of: more than the kernel's path manager makes. */
+export const SUBFLOWS_MAX = 64;

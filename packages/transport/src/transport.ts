@@ -1,4 +1,5 @@
 import type { Memory, NvbraidError, Outbox } from '@nvbraid/base';
+import type { SubflowReport } from './subflow.ts';
 
 /*
  * A transport is a row in a table. Nothing outside a row asks which one it is.
@@ -99,6 +100,12 @@ export interface Connection {
    * nothing is left to send and no received byte is on its way to the handler.
    */
   readonly canDetach: boolean;
+  /**
+   * What it is made of, in rows whose connections have several subflows; null when it is closed or given away. To be
+   * called by its owner, and not for every command: it asks the system.
+   * @param backup whether to find out which of them are backups, which takes longer
+   */
+  subflows?(backup: boolean): SubflowReport | null;
 }
 
 export interface Listener {
@@ -114,6 +121,8 @@ export interface Transport {
   readonly trtype: number;
   /** True when a connection's descriptor can be handed to a reactor thread; otherwise targets run with 0 reactors. */
   readonly canHandOff: boolean;
+  /** True when connections may have several subflows, which `Connection.subflows` tells of. */
+  readonly hasSubflows?: boolean;
   /** Null when it works here; otherwise a sentence that says why not. */
   unsupported(): string | null;
   /** @throws NvbraidError EADDRINUSE, EACCES, EINVAL, ENOTSUP */

@@ -10,6 +10,7 @@ export const SOCK_CLOEXEC = 0o2000000;
 export const IPPROTO_IP = 0;
 export const IPPROTO_TCP = 6;
 export const IPPROTO_IPV6 = 41;
+export const IPPROTO_MPTCP = 262;
 
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;

@@ -90,6 +90,21 @@ class SocketAddress {
 
 export const socketAddress = new SocketAddress();
 
+/** The address in a struct sockaddr_in or sockaddr_in6, 28 bytes of which are there. */
+export function unpackEndpoint(view: DataView, at: number): Endpoint {
+  socketAddress.memory.bytes.set(new Uint8Array(view.buffer, view.byteOffset + at, IN6_SIZE));
+  return socketAddress.unpack();
+}
+
+/** The bytes of a numeric address alone, 4 or 16 of them. False when it is not an address. */
+export function packAddress(address: string, to: Memory, at: number): boolean {
+  if (!socketAddress.pack(address, 0)) return false;
+  const ipv6 = socketAddress.length === IN6_SIZE;
+  const from = ipv6 ? IN6_ADDRESS : IN_ADDRESS;
+  to.bytes.set(socketAddress.memory.bytes.subarray(from, from + (ipv6 ? 16 : 4)), at);
+  return true;
+}
+
 /** What `getsockname` says. */
 export function localEndpoint(fd: number): Endpoint {
   socketAddress.prepare();

@@ -12,6 +12,7 @@ import {
 } from '../event-loop.ts';
 import { addressOf, type Libc } from '../libc.ts';
 import { DIRECT_FROM_BYTES, END_TIMEOUT_MS, IO_MAX_BYTES, RECEIVE_BYTES } from '../limits.ts';
+import type { SubflowReport } from '../subflow.ts';
 import type { Connection, ConnectionHandler, Endpoint } from '../transport.ts';
 import { Backlog } from './backlog.ts';
 import { MSG_NOSIGNAL, SHUT_WR, SO_ERROR, SOL_SOCKET } from './constants.ts';
@@ -103,6 +104,10 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
     if (this.#fd < 0) return;
     this.#ops.noLinger(this.#fd);
     this.#close(error);
+  }
+
+  subflows(backup: boolean): SubflowReport | null {
+    return this.#fd < 0 ? null : (this.#ops.subflows?.(this.#fd, backup) ?? null);
   }
 
   get canDetach(): boolean {

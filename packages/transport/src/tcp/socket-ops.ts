@@ -1,5 +1,6 @@
 import { Memory } from '@nvbraid/base';
 import { addressOf, libc } from '../libc.ts';
+import type { SubflowReport } from '../subflow.ts';
 import type { SocketOptions } from '../transport.ts';
 import {
   IP_TOS,
@@ -39,6 +40,8 @@ export interface SocketOps {
   setTos(fd: number, tos: number): number;
   /** @param count how often the first segment is sent again, 1-127 */
   setSyncnt(fd: number, count: number): number;
+  /** What a connection is made of, for protocols with several subflows. */
+  subflows?(fd: number, backup: boolean): SubflowReport | null;
 }
 
 export const tcpOps: SocketOps = {

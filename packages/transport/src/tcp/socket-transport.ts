@@ -18,6 +18,7 @@ export function socketTransport(ops: SocketOps): Transport {
     name: ops.name,
     trtype: ops.trtype,
     canHandOff: true,
+    hasSubflows: ops.subflows !== undefined,
     unsupported: libcUnsupported,
     listen: (options, onConnection) => listen(ops, options, onConnection),
     connect: (options) => connect(ops, options),
