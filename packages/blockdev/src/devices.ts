@@ -53,7 +53,8 @@ function filterRow(filter: FilterKind): Kind {
     const { blockSize, blockCount, readOnly, volatileWriteCache, thin } = lower;
     const { compareAndWrite = false, uncorrectable = false } = lower;
     const geometry = { blockSize, blockCount, readOnly, volatileWriteCache, thin, compareAndWrite, uncorrectable };
-    const ready = { ...spec, ...geometry, ...filter.changes, ...filter.share?.(spec, lower), lower };
+    const keepsNothing = filter.keepsNothing === true;
+    const ready = { ...spec, ...geometry, keepsNothing, ...filter.changes, ...filter.share?.(spec, lower), lower };
     if (!ready.uncorrectable) refuseMarks(spec, lower);
     return ready;
   };

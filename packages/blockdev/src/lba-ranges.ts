@@ -1,6 +1,7 @@
 import type { PreparedDevice } from './block-device.ts';
 import { dataRanges } from './file/data-ranges.ts';
 import type { PreparedFileDevice } from './file/file-spec.ts';
+import type { PreparedFilter } from './filters/filter.ts';
 import { UncorrectableMarks } from './uncorrectable-marks.ts';
 
 /** First byte, and the one behind the last. */
@@ -8,10 +9,12 @@ export type ByteRange = readonly [start: number, end: number];
 
 /**
  * The parts of a range that hold data, as far as is known, in whole blocks, ascending. A file's holes are not allocated;
- * of all other devices, and below filters, everything is.
+ * of all other devices, and of filters that keep data of their own or change what is read, everything is.
  */
 export function allocatedRanges(device: PreparedDevice, offset: number, length: number, limit: number): ByteRange[] {
-  const found = device.kind === 'file' ? dataRanges(device as PreparedFileDevice, offset, length, limit) : null;
+  let layer = device as PreparedDevice & Partial<PreparedFilter>;
+  while (layer.keepsNothing === true) layer = layer.lower!;
+  const found = layer.kind === 'file' ? dataRanges(layer as PreparedFileDevice, offset, length, limit) : null;
   if (found === null) return [[offset, offset + length]];
   const { blockSize } = device;
   const ranges: [number, number][] = [];

@@ -50,6 +50,7 @@ const HELD = 2;
 export const DELAY: TunableKind = {
   kind: 'delay',
   summary: 'Makes operations take longer, or holds them until they are released',
+  keepsNothing: true,
   table: TABLE,
   beforeChange(prepared, settings, given) {
     if (!given.has('count') && !given.has('hold')) return;

@@ -54,6 +54,7 @@ const FAILED = 2;
 export const ERROR: TunableKind = {
   kind: 'error',
   summary: 'Fails operations, by kind, place, number or chance',
+  keepsNothing: true,
   table: TABLE,
   beforeChange(prepared, settings, given) {
     const counters = SharedSettings.counters(prepared.shared);

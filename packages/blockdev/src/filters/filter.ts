@@ -18,6 +18,8 @@ export interface FilterSpec extends DeviceSpec {
 
 export interface PreparedFilter extends FilterSpec, PreparedDevice {
   readonly lower: PreparedDevice;
+  /** See FilterKind. */
+  readonly keepsNothing?: boolean;
 }
 
 /**
@@ -71,6 +73,8 @@ export interface FilterKind {
   readonly fixedSize?: boolean;
   /** What its threads share, and what follows from its settings: merged into the prepared spec. */
   share?(spec: FilterSpec, lower: PreparedDevice): object;
+  /** True when all data lies in the device below, as it is read here: what is a hole there is a hole here. */
+  readonly keepsNothing?: boolean;
   /** What it needs from the system: merged into the prepared spec like `share`, and given back by `release`. */
   prepare?(prepared: PreparedFilter): Promise<object>;
   release?(prepared: PreparedFilter): Promise<void>;

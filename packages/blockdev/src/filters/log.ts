@@ -39,6 +39,7 @@ export function logFilter(lower: DeviceSpec, options: LogOptions = {}): TunableS
 export const LOG: TunableKind = {
   kind: 'log',
   summary: 'Writes a line for each operation',
+  keepsNothing: true,
   table: TABLE,
   check({ path }) {
     // Found out here, where somebody can read why, and not in a thread.

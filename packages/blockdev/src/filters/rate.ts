@@ -62,6 +62,7 @@ function limit({ ops, bytes }: Buckets, settings: RateSettings): void {
 export const RATE: TunableKind = {
   kind: 'rate',
   summary: 'Limits operations and bytes per second',
+  keepsNothing: true,
   table: TABLE,
   areaBytes: () => 2 * TOKEN_BUCKET_WORDS * 4,
   check({ iops, burst, bandwidth, 'bandwidth-burst': bytes }) {

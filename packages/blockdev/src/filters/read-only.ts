@@ -14,6 +14,7 @@ export function readOnlyFilter(lower: DeviceSpec, options: ReadOnlyOptions = {})
 export const READ_ONLY: TunableKind = {
   kind: 'read-only',
   summary: 'Refuses everything that changes a block',
+  keepsNothing: true,
   table: TABLE,
   // What is switched on at the start is told to hosts; what is switched on later ends commands with an error.
   changes: ({ enabled }) => (enabled === true ? { readOnly: true } : {}),

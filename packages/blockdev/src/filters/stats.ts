@@ -48,6 +48,7 @@ const THREAD_WORDS = KIND_WORDS * OP_KINDS.length;
 export const STATS: TunableKind = {
   kind: 'stats',
   summary: 'Counts operations and measures how long they take',
+  keepsNothing: true,
   table: TABLE,
   areaBytes: () => (MAX_FILTER_THREADS + 1) * THREAD_WORDS * 8,
   actions: {

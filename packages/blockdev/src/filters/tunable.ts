@@ -53,6 +53,8 @@ export interface TunableKind {
   areaBytes?(spec: TunableSpec, lower: PreparedDevice): number;
   /** See FilterKind. */
   readonly fixedSize?: boolean;
+  /** See FilterKind. */
+  readonly keepsNothing?: boolean;
   /** What it changes about the device that can be seen from outside. */
   changes?(settings: AnySettings): FilterKind['changes'];
   /** See FilterKind. */
@@ -79,6 +81,7 @@ export function tunableSpec(kind: TunableKind, lower: DeviceSpec, input: object,
 export function tunableRow(kind: TunableKind): FilterKind {
   return {
     fixedSize: kind.fixedSize === true,
+    keepsNothing: kind.keepsNothing === true,
     share(spec, lower) {
       const tunable = spec as TunableSpec;
       // Chosen once and kept, so that what happened can be made to happen again.
