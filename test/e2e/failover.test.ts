@@ -1,115 +1,16 @@
 /*
  * Failover, with real processes: two `nvbraid serve --config` share one file, `nvbraid bench` writes and verifies over both
- * paths, and one target at a time is killed and started again.
+ * paths, and meanwhile one target at a time is killed and started again, or tells other ANA states.
  * NVBRAID_LONG=1 makes each round a minute long.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { seed } from './story.ts';
+import { NQN, nvbraid, type Serve, twoTargets } from './two-targets.ts';
 
-const NQN = 'nqn.2026-01.org.nvbraid:failover';
-const MAIN = new URL('../../packages/cli/bin/nvbraid.js', import.meta.url).pathname;
 const SECONDS = process.env.NVBRAID_LONG === '1' ? 60 : 6;
-const scratch = mkdtempSync(join(tmpdir(), 'nvbraid-failover-'));
-const children = new Set<ChildProcess>();
-after(() => {
-  for (const child of children) child.kill('SIGKILL');
-  rmSync(scratch, { recursive: true, force: true });
-});
-
-function nvbraid(args: readonly string[]): ChildProcess {
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  children.add(child);
-  child.once('exit', () => children.delete(child));
-  return child;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-/** A target process that serves the shared file on a port of its own. */
-class Serve {
-  readonly port: number;
-  readonly socket: string;
-  readonly #config: string;
-  #child: ChildProcess | null = null;
-
-  constructor(name: string, image: string, port: number, cntlids: readonly [number, number]) {
-    this.port = port;
-    this.socket = join(scratch, `${name}.sock`);
-    this.#config = join(scratch, `${name}.json`);
-    writeFileSync(this.#config, JSON.stringify(configuration(image, port, cntlids)));
-  }
-
-  async start(): Promise<void> {
-    rmSync(this.socket, { force: true });
-    const child = nvbraid(['serve', '--config', this.#config, '--socket', this.socket]);
-    this.#child = child;
-    let said = '';
-    child.stderr!.on('data', (text: Buffer) => {
-      said += text;
-    });
-    const ready = new Promise<void>((resolve) => {
-      createInterface({ input: child.stdout! }).on('line', (line) => {
-        said += `${line}\n`;
-        if (line.includes('control socket')) resolve();
-      });
-      child.once('exit', () => resolve());
-    });
-    await ready;
-    assert.equal(child.exitCode, null, said);
-  }
-
-  async kill(): Promise<void> {
-    const exit = once(this.#child!, 'exit');
-    this.#child!.kill('SIGKILL');
-    await exit;
-  }
-}
-
-function configuration(image: string, port: number, [min, max]: readonly [number, number]): object {
-  const uuid = '5d2f1c4e-7f0b-4a57-9a40-1f8b61d2a001';
-  return {
-    hosts: [],
-    ports: [
-      {
-        addr: { adrfam: 'ipv4', traddr: '127.0.0.1', trsvcid: String(port), trtype: 'tcp' },
-        portid: 1,
-        referrals: [],
-        subsystems: [NQN],
-      },
-    ],
-    subsystems: [
-      {
-        allowed_hosts: [],
-        attr: { allow_any_host: '1', serial: 'FAILOVER', cntlid_min: String(min), cntlid_max: String(max) },
-        namespaces: [
-          {
-            device: { path: image, uuid },
-            enable: 1,
-            nsid: 1,
-            nvbraid: { shared: '1', size: String(8 << 20), create: '1' },
-          },
-        ],
-        nqn: NQN,
-      },
-    ],
-  };
-}
 
 interface Result {
   readonly error: string | null;
@@ -132,14 +33,9 @@ interface Result {
 async function story(
   name: string,
   options: readonly string[],
-  trouble: (targets: readonly Serve[], turn: number) => Promise<void>,
+  trouble: (targets: readonly Serve[], turn: number, over: () => boolean) => Promise<void>,
 ): Promise<Result> {
-  const image = join(scratch, `${name}.img`);
-  const targets = [
-    new Serve(`${name}-a`, image, await freePort(), [1, 1000]),
-    new Serve(`${name}-b`, image, await freePort(), [1001, 2000]),
-  ];
-  for (const target of targets) await target.start();
+  const targets = await twoTargets(name);
   const bench = nvbraid([
     ...['bench', '-n', NQN, ...targets.flatMap(({ port }) => ['--path', `127.0.0.1:${port}`])],
     ...['--rw', 'randrw', '--verify', 'history', '--runtime', String(SECONDS), '--iodepth', '16', '--size', '1MiB'],
@@ -164,7 +60,7 @@ async function story(
   });
   await running;
   await sleep(500);
-  for (let turn = 0; !over; turn++) await trouble(targets, turn);
+  for (let turn = 0; !over; turn++) await trouble(targets, turn, () => over);
   const code = await exit;
   assert.equal(code, 0, `${out}\n${err}`);
   for (const target of targets) await target.kill();
@@ -182,13 +78,14 @@ async function story(
   return result;
 }
 
-/** One target dies and comes back; the other is left alone until the path to this one is there again. */
-async function killOne(targets: readonly Serve[], turn: number): Promise<void> {
+/** One target dies and comes back; the other is left alone until commands go to this one again. */
+async function killOne(targets: readonly Serve[], turn: number, over: () => boolean): Promise<void> {
   const target = targets[turn % 2]!;
   await target.kill();
   await sleep(200);
   await target.start();
-  await sleep(1500);
+  while (!over() && (await target.readCommands()) === 0) await sleep(50);
+  await sleep(500);
 }
 
 for (const safe of ['on', 'off']) {
@@ -198,5 +95,24 @@ for (const safe of ['on', 'off']) {
     assert.ok(failover.failed_over > 0);
     if (safe === 'off') assert.equal(failover.held, 0);
     else assert.equal(failover.timed_out, 0, 'the end of a killed process is proven at once');
+  });
+}
+
+const ANA_STATES = ['inaccessible', 'optimized', 'change', 'non-optimized', 'persistent-loss', 'optimized'];
+
+for (const safe of ['on', 'off']) {
+  test(`a target whose ANA state flaps loses no block and fails no call, safe failover ${safe}`, async () => {
+    const states = new Set<string>();
+    const options = ['--safe-failover', safe, '--iopolicy', 'round-robin'];
+    const { failover } = await story(`ana-${safe}`, options, async ([target], turn) => {
+      const state = ANA_STATES[turn % ANA_STATES.length]!;
+      await target!.setAna(state);
+      states.add(state);
+      await sleep(turn % 7 === 0 ? 200 : 20);
+    });
+    assert.equal(states.size, 5, 'all states were there');
+    assert.ok(failover.failed_over > 0, 'commands met a state');
+    assert.equal(failover.held, 0, 'a command that was refused has not run: it waits for nothing');
+    assert.ok(failover.paths.every(({ resets }) => resets === 0));
   });
 }
