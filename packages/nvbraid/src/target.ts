@@ -6,8 +6,6 @@ import {
   type CommandQueue,
   type Controller,
   type GoneReason,
-  IoCounters,
-  type IoTotals,
   type Port,
   type PortOptions,
   runForwarded,
@@ -36,6 +34,7 @@ import { sharedClock, systemClock } from './system-clock.ts';
 import type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 import { identityOf, type TargetConnection } from './target-connection.ts';
 import { TargetConnections } from './target-connections.ts';
+import { TargetCounters } from './target-counters.ts';
 import { TargetHosts } from './target-hosts.ts';
 import { type TargetLimits, targetLimits } from './target-limits.ts';
 import { TargetNamespaces } from './target-namespaces.ts';
@@ -88,9 +87,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   readonly #associationOf = new WeakMap<Controller, number>();
   readonly #leases = new WeakMap<Controller, Lease>();
   #nextId = 1;
-  /** Command counters by subsystem and thread (the last is the main thread's). */
-  readonly #counters = new Map<string, IoCounters[]>();
-  readonly #retired = new IoCounters();
+  readonly #counters: TargetCounters;
   #fatalErrors = 0;
   #timer: NodeJS.Timeout | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
@@ -110,6 +107,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     this.#sharedFiles = new SharedFiles({ stateDirectory: options.stateDirectory ?? null, log });
     this.#reservations = new ReservationService(options.stateDirectory ?? null, this.#stateWrites, log);
     this.#protection = new ProtectionService(options.stateDirectory ?? null, this.#stateWrites, log);
+    this.#counters = new TargetCounters(Math.max(1, this.reactorCount));
     // Rows of the reactors, and one of the main thread.
     this.hosts = new TargetHosts(this.limits, this.reactorCount + 1, options);
     this.core = new TargetCore(systemClock, this.#hooks(), this.limits);
@@ -250,7 +248,7 @@ export class Target extends EventEmitter<TargetEventMap> {
     const nsids = this.core.subsystem(nqn)?.allocated.map(({ nsid }) => nsid) ?? [];
     this.core.removeSubsystem(nqn);
     await this.#namespaces.release(nqn, nsids);
-    this.#retireCounters(nqn);
+    if (this.core.subsystem(nqn) === undefined) this.#counters.retire(nqn); // it may have come back meanwhile
   }
 
   /** Fulfilled when no thread uses a device that is out of service any more, and no state of one is being written. */
@@ -301,12 +299,11 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   stats(): TargetStats {
-    const sums = IoCounters.sum([...this.#counters.values(), this.#retired].flat());
     const queuesElsewhere = this.#reactors.reduce((sum, reactor) => sum + reactor.queueCount, 0);
     let queues = queuesElsewhere;
     for (const entry of this.#connections.values()) if (entry.qid > 0) queues++;
     return {
-      ...sums,
+      ...this.#counters.sum(),
       controllers: this.core.controllerCount,
       queues,
       connections: this.#connections.size + queuesElsewhere,
@@ -417,14 +414,14 @@ export class Target extends EventEmitter<TargetEventMap> {
           `ANA group ${grpid} of port ${port.portId} has been in the change state for more than ANATT, ${ANA_TRANSITION_SECONDS} s: hosts may have given the path up`,
         ),
       lbaRanges,
-      ioTotals: (subsystem): IoTotals => IoCounters.sum(this.#counters.get(subsystem.nqn) ?? []),
+      ioTotals: (subsystem) => this.#counters.totals(subsystem.nqn),
     };
   }
 
   #ownerOf(controller: Controller, entry: TargetConnection): QueueOwner {
     const nqn = controller.subsystem!.nqn;
     const thread = this.reactorCount > 0 ? this.#leastBusyReactor() : 0;
-    const counters = this.#countersOf(nqn)[thread]!;
+    const counters = this.#counters.of(nqn, thread);
     const { id, block } = this.hosts.record(controller.hostnqn)!;
     const owner: QueueOwner = {
       association: this.#associationOf.get(controller)!,
@@ -447,22 +444,6 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   readonly #threadOf = new WeakMap<QueueOwner, number>();
-
-  /** Names may come and go for ever: of those that are gone only the sums are kept. */
-  #retireCounters(nqn: string): void {
-    if (this.core.subsystem(nqn) !== undefined) return; // it has come back meanwhile
-    for (const counters of this.#counters.get(nqn) ?? []) this.#retired.add(counters);
-    this.#counters.delete(nqn);
-  }
-
-  #countersOf(nqn: string): IoCounters[] {
-    let counters = this.#counters.get(nqn);
-    if (counters === undefined) {
-      counters = Array.from({ length: Math.max(1, this.reactorCount) }, () => new IoCounters());
-      this.#counters.set(nqn, counters);
-    }
-    return counters;
-  }
 
   #leastBusyReactor(): number {
     let best = 0;
