@@ -25,7 +25,7 @@ import {
   retractReplies,
   type SubsystemSnapshot,
 } from '@nvbraid/target';
-import type { Connection } from '@nvbraid/transport';
+import type { Connection, SubflowReport } from '@nvbraid/transport';
 import { DNR, Status } from '@nvbraid/wire';
 import { FaultBoard } from './faults/fault-board.ts';
 import { HostBlock } from './host-block.ts';
@@ -405,6 +405,14 @@ export class DataPlane {
     for (const { driver } of this.#queues.values()) (driver.core as QueuePair).drain();
     if (this.#queues.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#whenDrained.push(resolve));
+  }
+
+  /** What the connection of a queue is made of; null when it is gone, or its transport has no subflows. */
+  subflows(association: number, qid: number, backup: boolean): SubflowReport | null {
+    for (const [queue, { owner, driver }] of this.#queues) {
+      if (owner.association === association && queue.qid === qid) return driver.connection.subflows?.(backup) ?? null;
+    }
+    return null;
   }
 
   /** Closes a queue at once: not even a command that has been received runs any more. */

@@ -38,6 +38,7 @@ import { LOG_PAGE_CHUNK_BYTES } from './host-limits.ts';
 import { HostNamespace, type IoOptions } from './host-namespace.ts';
 import type { HostRuntime } from './host-runtime.ts';
 import { ControllerSink } from './io-sink.ts';
+import type { QueueSubflows } from './subflow-watch.ts';
 import { ZonedNamespace } from './zoned-namespace.ts';
 
 /** All that a Cross-Controller Reset log can be. */
@@ -213,6 +214,15 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
       reconnects: this.core.reconnects,
       latency: this.io.latency.summary(),
     };
+  }
+
+  /**
+   * What the connections of its queues are made of, as the kernel says it now; empty by transports whose connections have
+   * no subflows.
+   * @param backup whether to find out which of them are backups, which takes longer
+   */
+  subflows(backup = true): QueueSubflows[] {
+    return this.#runtime.subflows(backup);
   }
 
   /** Sends an admin command; the promise is rejected only when there is no answer. */

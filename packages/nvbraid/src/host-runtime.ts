@@ -3,6 +3,7 @@ import type { HostController, HostPlatform, HostQueue } from '@nvbraid/host';
 import type { ConnectOptions, Transport } from '@nvbraid/transport';
 import { LINGER_MS, TIMER_MS_MAX } from './host-limits.ts';
 import { type DriverHooks, QueueDriver } from './queue-driver.ts';
+import type { QueueSubflows } from './subflow-watch.ts';
 import { systemClock } from './system-clock.ts';
 
 /** Drives one controller core: a connection for each of its queues, one timer for all its deadlines. */
@@ -69,6 +70,16 @@ export class HostRuntime implements HostPlatform {
     if (driver === undefined) return;
     if (queue.state === 'closing' || queue.state === 'closed') this.#end(queue, driver);
     else driver.schedule();
+  }
+
+  /** The subflows of the queues that are connected, where the transport can have several. */
+  subflows(backup: boolean): QueueSubflows[] {
+    const found: QueueSubflows[] = [];
+    for (const [{ qid }, { connection }] of this.#drivers) {
+      const report = connection.subflows?.(backup) ?? null;
+      if (report !== null) found.push({ qid, ...report });
+    }
+    return found.sort((a, b) => a.qid - b.qid);
   }
 
   /** Sets the timer to the core's next deadline. An earlier timer stays: it will find nothing to do and set the next. */

@@ -18,6 +18,7 @@ import type { HostIo } from './host-io.ts';
 import { LatencyHistogram, type LatencySummary } from './host-latency.ts';
 import { DISCONNECT_DRAIN_MS, TIMER_MS_MAX } from './host-limits.ts';
 import type { IoOptions } from './host-namespace.ts';
+import { type QueueSubflows, SubflowWatch } from './subflow-watch.ts';
 import { systemClock } from './system-clock.ts';
 import type { ZonedNamespace } from './zoned-namespace.ts';
 
@@ -75,6 +76,12 @@ export interface HeadStatus {
   readonly stats: IoStats;
 }
 
+/** A queue of one of its controllers, with its subflows. */
+export interface HostQueueSubflows extends QueueSubflows {
+  /** As in names of paths: nvme1. */
+  readonly controller: string;
+}
+
 interface HostSubsystemEventMap {
   'head-added': [head: HostHead];
   'head-removed': [head: HostHead];
@@ -113,6 +120,8 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
   readonly core: Core;
   /** By nsid; kept up to date. */
   readonly heads = new Map<number, HostHead>();
+  /** Tells what becomes of the subflows of all its controllers. */
+  readonly subflowWatch = new SubflowWatch<HostQueueSubflows>(async () => this.subflows(false));
   readonly #controllers = new Map<ControllerCore, HostController>();
   readonly #sinks = new Map<NamespaceHead, HeadSink>();
   #timer: NodeJS.Timeout | null = null;
@@ -309,6 +318,14 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
     };
   }
 
+  /** What the connections of its controllers are made of: see `HostController.subflows`. */
+  subflows(backup = true): HostQueueSubflows[] {
+    return this.controllers.flatMap((one) => {
+      const controller = this.controllerName(one);
+      return one.subflows(backup).map((queue) => ({ controller, ...queue }));
+    });
+  }
+
   /** What the users of all namespaces have done; resets and reconnects are those of the controllers that are here. */
   stats(): HostStats {
     const latency = new LatencyHistogram();
@@ -383,7 +400,9 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
     if (error !== null) this.#lastError = error;
     this.#controllers.delete(controller.core);
     this.#arm();
-    if (this.#controllers.size === 0) this.emit('closed', this.#removing ? null : this.#lastError);
+    if (this.#controllers.size > 0) return;
+    this.subflowWatch.close();
+    this.emit('closed', this.#removing ? null : this.#lastError);
   }
 
   // ---------------------------------------------------------------- time

@@ -81,3 +81,6 @@ export const LEASE_SLACK_MS = 50;
 export const NBD_CONNECTIONS_MAX = 1024;
 /** An NBD client chooses its export within this time, and gets its last replies within it when the server closes, in ms. */
 export const NBD_HANDSHAKE_MS = 10_000;
+
+/** Time between two looks at the subflows of connections, in ms, while somebody wants to hear of them. */
+export const SUBFLOW_WATCH_MS = 1_000;

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { CommandError, ForwardedCommand, PublishedFault, QueueHandoff, SubsystemSnapshot } from '@nvbraid/target';
+import type { SubflowReport } from '@nvbraid/transport';
 import type { QueueOwner } from './data-plane.ts';
 import type { TargetLimits } from './target-limits.ts';
 
@@ -17,6 +18,8 @@ export type ToReactor =
   | { kind: 'drain'; instance: number; id: number }
   /** The answer to a command that was forwarded. */
   | { kind: 'forwarded'; id: number; status: number; data: Uint8Array | null }
+  /** What is the connection of a queue made of? */
+  | { kind: 'subflows'; id: number; association: number; qid: number; backup: boolean }
   | { kind: 'stop' };
 
 /** What a reactor tells the control plane. */
@@ -34,6 +37,7 @@ export type FromReactor =
     }
   /** Everything published before the barrier is in force, or the flush or drain of that id is done. */
   | { kind: 'barrier'; id: number }
+  | { kind: 'subflows'; id: number; report: SubflowReport | null }
   | { kind: 'log'; message: string }
   /** A peer has met a limit; the sentence says who, and what was done. */
   | { kind: 'limit-met'; limit: string; sentence: string }

@@ -98,6 +98,11 @@ function apply(message: ToReactor): void {
     case 'drain':
       void plane.drain(message.instance).then(() => say({ kind: 'barrier', id: message.id }));
       break;
+    case 'subflows': {
+      const { id, association, qid, backup } = message;
+      say({ kind: 'subflows', id, report: plane.subflows(association, qid, backup) });
+      break;
+    }
     case 'forwarded':
       forwarded.get(message.id)?.(message.status, message.data);
       forwarded.delete(message.id);

@@ -1,6 +1,6 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { CommandError, QueueHandoff } from '@nvbraid/target';
-import { closeWakeFd, createWakeFd, transport, wake } from '@nvbraid/transport';
+import { closeWakeFd, createWakeFd, type SubflowReport, transport, wake } from '@nvbraid/transport';
 import type { Forward, QueueOwner } from './data-plane.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
 import { systemClock } from './system-clock.ts';
@@ -47,6 +47,7 @@ export class Reactor {
   readonly #failuresHeard = new Int32Array(new SharedArrayBuffer(4));
   readonly #queues = new Map<string, HandedQueue>();
   readonly #barriers = new Map<number, () => void>();
+  readonly #reports = new Map<number, (report: SubflowReport | null) => void>();
   #nextBarrier = 1;
   #state: 'starting' | 'running' | 'stopping' | 'gone' = 'starting';
   readonly #ready = Promise.withResolvers<void>();
@@ -143,6 +144,21 @@ export class Reactor {
     return this.#ask((id) => ({ kind: 'drain', instance, id }));
   }
 
+  /** Its queues whose connections may have several subflows. */
+  queuesWithSubflows(): HandedQueue[] {
+    return [...this.#queues.values()].filter((handed) => transport(handed.transport).hasSubflows === true);
+  }
+
+  /** What the connection of a queue is made of; null when it is gone. */
+  subflows(association: number, qid: number, backup: boolean): Promise<SubflowReport | null> {
+    if (this.#state === 'gone') return Promise.resolve(null);
+    return new Promise((resolve) => {
+      const id = this.#nextBarrier++;
+      this.#reports.set(id, resolve);
+      this.publish({ kind: 'subflows', id, association, qid, backup });
+    });
+  }
+
   #ask(message: (id: number) => ToReactor): Promise<void> {
     if (this.#state === 'gone') return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -177,6 +193,10 @@ export class Reactor {
       case 'barrier':
         this.#barriers.get(message.id)?.();
         this.#barriers.delete(message.id);
+        break;
+      case 'subflows':
+        this.#reports.get(message.id)?.(message.report);
+        this.#reports.delete(message.id);
         break;
       case 'forward': {
         const { id, association, nsid, instance, command } = message;
@@ -236,6 +256,8 @@ export class Reactor {
     closeWakeFd(this.#wakeFd);
     for (const resolve of this.#barriers.values()) resolve();
     this.#barriers.clear();
+    for (const resolve of this.#reports.values()) resolve(null);
+    this.#reports.clear();
   }
 }
 

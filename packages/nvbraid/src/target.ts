@@ -30,6 +30,7 @@ import { refuseUntilHandedOff } from './refuse-commands.ts';
 import { ReservationService } from './reservation-service.ts';
 import { SharedFiles } from './shared-files.ts';
 import { StateWrites } from './state-writes.ts';
+import { SubflowWatch } from './subflow-watch.ts';
 import { sharedClock, systemClock } from './system-clock.ts';
 import type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 import { identityOf, type TargetConnection } from './target-connection.ts';
@@ -40,6 +41,7 @@ import { type TargetLimits, targetLimits } from './target-limits.ts';
 import { TargetNamespaces } from './target-namespaces.ts';
 import { TargetPorts } from './target-ports.ts';
 import type { TargetStats } from './target-stats.ts';
+import { type TargetQueueSubflows, targetSubflows } from './target-subflows.ts';
 import { failZoneOf } from './target-zones.ts';
 
 export type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
@@ -72,6 +74,8 @@ export class Target extends EventEmitter<TargetEventMap> {
   readonly #limitLog: LimitLog;
   /** The hosts that have a controller, and what each may have and do. */
   readonly hosts: TargetHosts;
+  /** Tells what becomes of the subflows of all its queues. */
+  readonly subflowWatch = new SubflowWatch<TargetQueueSubflows>(() => this.subflows(false));
   readonly #poolBytes: number;
   readonly #plane: DataPlane;
   #reactors: Reactor[] = [];
@@ -312,6 +316,16 @@ export class Target extends EventEmitter<TargetEventMap> {
     };
   }
 
+  /**
+   * What the connections of all queues are made of, as the kernel says it now; without those whose transport has no
+   * subflows.
+   * @param backup whether to find out which of them are backups, which takes longer
+   */
+  subflows(backup = true): Promise<TargetQueueSubflows[]> {
+    const controllerOf = (association: number): Controller | undefined => this.#associations.get(association);
+    return targetSubflows({ connections: this.#connections, reactors: this.#reactors, controllerOf }, backup);
+  }
+
   /** How often each limit was met; those that were not are left out. */
   limitsMet(): Record<string, number> {
     return this.#limitLog.counts();
@@ -341,6 +355,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.subflowWatch.close();
     this.faults.close();
     this.#connections.close();
     if (this.#watch !== null) clearInterval(this.#watch);
