@@ -58,6 +58,11 @@ export class HostRequest {
     this.sqe.bytes.fill(0);
     Sqe.opc.set(this.sqe.view, 0, opcode);
     Sqe.nsid.set(this.sqe.view, 0, nsid);
+    return this.forget();
+  }
+
+  /** Forgets the data and what came with the last command: for whoever writes the whole SQE. */
+  forget(): this {
     this.transfer = Transfer.None;
     this.memory = NO_MEMORY;
     this.offset = 0;

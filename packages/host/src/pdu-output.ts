@@ -1,16 +1,14 @@
 import { crc32c, type Memory, type Outbox } from '@nvbraid/base';
 import {
-  CAPSULE_CMD_SQE,
   CapsuleCmd,
   DIGEST_SIZE,
+  emitCapsuleCmd,
   emitH2CData,
   H2CData,
   ICReq,
   PduFlag,
   PduType,
-  RwSqe,
   SglId,
-  Sqe,
   TERM_DATA_MAX,
   TermReq,
 } from '@nvbraid/wire';
@@ -76,19 +74,8 @@ export function writeCapsule(
   const pdo = carries ? aligned(header, form.align) : 0;
   const plen = carries ? pdo + dataLength + (form.ddgst ? DIGEST_SIZE : 0) : header;
   const at = out.reserve(carries ? pdo : header);
-  const view = out.arena.view;
-  CapsuleCmd.pduType.set(view, at, PduType.CapsuleCmd);
-  CapsuleCmd.flags.set(view, at, flags(form, carries));
-  CapsuleCmd.hlen.set(view, at, hlen);
-  CapsuleCmd.pdo.set(view, at, pdo);
-  CapsuleCmd.plen.set(view, at, plen);
-  const base = at + CAPSULE_CMD_SQE;
-  out.arena.bytes.set(sqe.bytes, base);
-  Sqe.psdt.set(view, base, 1);
-  Sqe.cid.set(view, base, cid);
-  RwSqe.sglAddress.set(view, base, 0);
-  RwSqe.sglLength.set(view, base, dataLength);
-  RwSqe.sglId.set(view, base, inCapsule ? SglId.inCapsule : SglId.transport);
+  const sglId = inCapsule ? SglId.inCapsule : SglId.transport;
+  emitCapsuleCmd(out.arena.view, at, flags(form, carries), pdo, plen, sqe.view, cid, dataLength, sglId);
   finishHeader(out, form, at, hlen, carries ? pdo : header);
   if (carries) writePayload(out, form, memory, offset, dataLength);
 }

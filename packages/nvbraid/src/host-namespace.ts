@@ -9,6 +9,7 @@ import {
   DSM_RANGES_MAX,
   DsmRange,
   DsmSqe,
+  emitRwSqe,
   type IdentifyNamespace,
   IoOpcode,
   type NamespaceIds,
@@ -428,11 +429,8 @@ function prepareRange(
   blocks: number,
   fua: boolean,
 ): void {
-  command.reset(opcode, nsid);
-  const { view } = command.sqe;
-  RwSqe.slba.set(view, 0, slba);
-  RwSqe.nlb.set(view, 0, blocks - 1);
-  if (fua) RwSqe.fua.set(view, 0, 1);
+  command.forget();
+  emitRwSqe(command.sqe.view, opcode, nsid, slba, blocks - 1, fua ? 1 : 0);
 }
 
 function prepareRead(command: IoCommand, nsid: number, slba: number, blocks: number): void {
