@@ -9,12 +9,14 @@ import { end, type IoSink } from './io-sink.ts';
 /** The bio of a command; made with it. */
 class CommandBio extends NvmeBio {
   readonly command: IoCommand;
-  /** `submitBio` has it. */
-  active = false;
+  readonly ended: (command: IoCommand) => void;
+  /** Place among those that `submitBio` has; -1 for others. */
+  index = -1;
 
-  constructor(command: IoCommand) {
+  constructor(command: IoCommand, ended: (command: IoCommand) => void) {
     super(command);
     this.command = command;
+    this.ended = ended;
   }
 }
 
@@ -31,9 +33,8 @@ interface FusedPair {
 export class HeadSink implements IoSink {
   readonly retries = false;
   readonly #head: NamespaceHead;
-  readonly #bios = new Map<IoCommand, CommandBio>();
-  readonly #ended = new Map<IoCommand, (command: IoCommand) => void>();
-  readonly #active = new Set<CommandBio>();
+  /** What `submitBio` has, in no order. */
+  readonly #active: CommandBio[] = [];
   /** Fused pairs that wait for a path. */
   readonly #waiting: FusedPair[] = [];
   /** How long commands took that met a failure, from the first one to their end. */
@@ -55,14 +56,13 @@ export class HeadSink implements IoSink {
   }
 
   adopt(command: IoCommand, ended: (command: IoCommand) => void): void {
-    const bio = new CommandBio(command);
-    bio.end = () => this.#bioEnded(bio, ended);
-    this.#bios.set(command, bio);
-    this.#ended.set(command, ended);
+    const bio = new CommandBio(command, ended);
+    bio.end = this.#bioEnded;
+    command.bio = bio;
   }
 
   submit(command: IoCommand): void {
-    const bio = this.#bios.get(command)!;
+    const bio = command.bio as CommandBio;
     const opcode = command.sqe.bytes[0]!;
     command.done = bio.requestDone;
     bio.changes =
@@ -75,19 +75,23 @@ export class HeadSink implements IoSink {
     bio.once = command.operation!.once;
     bio.flags = 0;
     bio.failedMs = -1;
-    bio.active = true;
-    this.#active.add(bio);
+    bio.index = this.#active.length;
+    this.#active.push(bio);
     this.#head.submitBio(bio);
   }
 
-  #bioEnded(bio: CommandBio, ended: (command: IoCommand) => void): void {
-    bio.active = false;
-    this.#active.delete(bio);
+  readonly #bioEnded = (bio: CommandBio): void => {
+    const last = this.#active.pop()!;
+    if (last !== bio) {
+      this.#active[bio.index] = last;
+      last.index = bio.index;
+    }
+    bio.index = -1;
     const { command } = bio;
     command.status = bio.status === BioStatus.Ok ? 0 : bio.driverStatus || this.#ownStatus(bio);
     if (bio.failedMs >= 0) this.histogram.record(this.#head.clock.nowMs() - bio.failedMs);
-    ended(command);
-  }
+    bio.ended(command);
+  };
 
   /** Of a command that the head itself failed: it is beyond the end, or no path had it. */
   #ownStatus(bio: CommandBio): number {
@@ -109,7 +113,7 @@ export class HeadSink implements IoSink {
 
   /** Nobody may be told that a pair has failed that may still be executed: something newer would be written. */
   #fusedEnded(path: NvmePath | null, command: IoCommand): void {
-    const go = (): void => this.#ended.get(command)!(command);
+    const go = (): void => (command.bio as CommandBio).ended(command);
     const abandoned = (): void => {
       command.status = Status.CommandAbortedByHost;
       go();
@@ -130,8 +134,8 @@ export class HeadSink implements IoSink {
   }
 
   abort(command: IoCommand): void {
-    const bio = this.#bios.get(command)!;
-    if (!bio.active) {
+    const bio = command.bio as CommandBio;
+    if (bio.index < 0) {
       const at = this.#waiting.findIndex(({ first, second }) => first === command || second === command);
       if (at >= 0) {
         const [{ first }] = this.#waiting.splice(at, 1) as [FusedPair];
@@ -147,7 +151,7 @@ export class HeadSink implements IoSink {
   }
 
   abortAll(which: (command: IoCommand) => boolean): void {
-    for (const bio of [...this.#active]) if (bio.active && which(bio.command)) this.abort(bio.command);
+    for (const bio of [...this.#active]) if (bio.index >= 0 && which(bio.command)) this.abort(bio.command);
     for (const { first } of [...this.#waiting]) if (which(first)) this.abort(first);
   }
 }

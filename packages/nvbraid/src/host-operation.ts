@@ -1,5 +1,5 @@
 import { NvbraidError } from '@nvbraid/base';
-import { HostRequest, NvmeError } from '@nvbraid/host';
+import { HostRequest, type NvmeBio, NvmeError } from '@nvbraid/host';
 import { Status } from '@nvbraid/wire';
 
 /** The namespace that commands are for. */
@@ -94,6 +94,8 @@ export class IoCommand extends HostRequest {
   /** The other half of a fused operation, and whether this one has been answered. */
   partner: IoCommand | null = null;
   answered = false;
+  /** What a head knows of it; made with the command. */
+  bio: NvmeBio | null = null;
 }
 
 function nothing(): void {}
