@@ -5,7 +5,7 @@ import { LatencyHistogram } from './host-latency.ts';
 import { BLOCKS_MAX, POOLED_OPERATIONS } from './host-limits.ts';
 import { IoCommand, type IoNamespace, Operation, type OperationKind } from './host-operation.ts';
 import type { IoSink } from './io-sink.ts';
-import { systemClock } from './system-clock.ts';
+import { begunNowMs, endedNowMs } from './turn-clock.ts';
 
 /** What a host controller has done since it was connected. */
 export interface IoCounters {
@@ -215,7 +215,7 @@ export class HostIo {
     operation.namespace = namespace;
     operation.slba = slba;
     operation.bytes = bytes;
-    operation.startMs = systemClock.nowMs();
+    operation.startMs = begunNowMs();
     operation.settled = false;
     operation.status = 0;
     operation.once = false;
@@ -255,11 +255,11 @@ export class HostIo {
   #oneLess(operation: Operation): void {
     if (--operation.pending > 0) return;
     if (!operation.settled) this.#settle(operation);
-    for (const command of operation.commands) {
+    // Taken off one by one: to empty the array at once is a call into the engine.
+    for (let command = operation.commands.pop(); command !== undefined; command = operation.commands.pop()) {
       command.operation = null;
       if (this.#commands.length < POOLED_OPERATIONS) this.#commands.push(command);
     }
-    operation.commands.length = 0;
     operation.release();
     if (this.#operations.length < POOLED_OPERATIONS) this.#operations.push(operation);
   }
@@ -288,7 +288,7 @@ export class HostIo {
     else if (operation.kind === 'Write' || operation.kind === 'Compare and Write' || operation.kind === 'Zone Append') {
       counters.writtenBytes += operation.bytes;
     }
-    this.latency.record(systemClock.nowMs() - operation.startMs);
+    this.latency.record(Math.max(0, endedNowMs() - operation.startMs));
   }
 
   #abort(operation: Operation): void {

@@ -9,7 +9,7 @@ const memories = new WeakMap<ArrayBufferLike, Memory>();
 export function memoryOf(buffer: Uint8Array): Memory {
   const whole = buffer.buffer;
   // Its length is 0, and nothing would be read or written without a word.
-  if (whole instanceof ArrayBuffer && whole.detached) {
+  if (buffer.byteLength === 0 && whole instanceof ArrayBuffer && whole.detached) {
     throw new NvbraidError('EINVAL', 'the buffer has been transferred away');
   }
   let memory = memories.get(whole);

@@ -98,6 +98,7 @@ export class HostSubsystem {
   lastError: NvbraidError | null = null;
   readonly #registry: NamespaceRegistry;
   readonly #members = new Map<HostController, Member>();
+  #maxTransferBytes = TRANSFER_BYTES_MAX;
   #indices = 0;
 
   constructor(
@@ -128,8 +129,12 @@ export class HostSubsystem {
     return [...this.#members.keys()];
   }
 
-  /** Bytes that a command can move on every path that there is. */
+  /** Bytes that a command can move on every path that there is. Every command asks. */
   get maxTransferBytes(): number {
+    return this.#maxTransferBytes;
+  }
+
+  #leastTransferBytes(): number {
     let least = TRANSFER_BYTES_MAX;
     for (const controller of this.#members.keys()) least = Math.min(least, controller.maxTransferBytes);
     return least;
@@ -220,6 +225,7 @@ export class HostSubsystem {
     const { controller } = member;
     if (error !== null) this.lastError = error;
     if (state === 'dead') this.fences.associationOver(controller);
+    this.#maxTransferBytes = this.#leastTransferBytes();
     if (state === 'live') this.#live(member);
     else if (state === 'deleting' || state === 'dead') this.#removePaths(member);
     else if (state === 'resetting') {
@@ -228,6 +234,7 @@ export class HostSubsystem {
     for (const path of member.paths.values()) this.events.pathState?.(path.namespaceHead, path);
     if (state === 'dead') {
       this.#members.delete(controller);
+      this.#maxTransferBytes = this.#leastTransferBytes();
       this.#kick();
     }
     // One that was asked to reset another is gone, and what it was asked with it.
