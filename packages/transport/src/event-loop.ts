@@ -5,7 +5,6 @@ import type { DescriptorLedger } from './descriptor-ledger.ts';
 import { EAGAIN, EINTR, systemError } from './errors.ts';
 import { addressOf, koffi, type Libc, libc } from './libc.ts';
 import {
-  ATTACHED_ROUNDS,
   ATTACHED_WAIT_MS,
   DEDICATED_ROUNDS,
   DEDICATED_WAIT_MS,
@@ -330,9 +329,8 @@ export class EventLoop {
 
   readonly #runAttached = (): void => {
     this.#batchScheduled = false;
-    for (let round = 0; round < ATTACHED_ROUNDS && this.#poll !== null; round++) {
-      if (this.#batch(0) === 0) break;
-    }
+    // One batch: what it has ended must be heard, and answered, before the next one. Node's loop sees what is left.
+    if (this.#poll !== null) this.#batch(0);
   };
 
   #scheduleTurn(): void {
@@ -364,11 +362,13 @@ export class EventLoop {
       if (this.#deferred.length > 0) this.#runDeferred();
       const count = this.#batch(this.#waitMs());
       this.#dedicated?.afterBatch?.();
-      if (count > 0 && (this.#nodeReady || this.#woken || this.#mayHaveStartedWork())) {
+      if (count > 0 && (this.#nodeReady || this.#woken || this.#dedicated?.pendingWork() === true)) {
         // The first turn runs what is ready; the second one lets Node's loop watch what that has started.
         this.#turnsDue = 1;
         break;
       }
+      // What promises of the handlers' callers have started Node's loop sees in one turn.
+      if (count > 0 && this.#dedicated === null) break;
       // A wait that somebody's patience has cut short has found nothing, which is no reason to stop.
       if (count === 0 && (this.#dedicated?.patienceMs?.() ?? 1) > 0) break;
     }
@@ -383,10 +383,6 @@ export class EventLoop {
     if (!options.pendingWork()) return waitMs;
     // Without Node's descriptor nothing but a turn shows whether the work is done.
     return this.#nodeFd < 0 ? 0 : Math.min(PENDING_WAIT_MS, waitMs);
-  }
-
-  #mayHaveStartedWork(): boolean {
-    return this.#dedicated === null || this.#dedicated.pendingWork();
   }
 
   readonly #nodeHandler: FdHandler = {

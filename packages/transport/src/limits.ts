@@ -15,9 +15,6 @@ export const IO_MAX_BYTES = 0x40000000;
 /** Events taken by one `epoll_wait`. */
 export const EVENTS_MAX = 128;
 
-/** Batches that an attached loop runs before other work of the thread gets its turn. */
-export const ATTACHED_ROUNDS = 8;
-
 /** Batches that a dedicated loop runs before Node's own event loop gets a turn. */
 export const DEDICATED_ROUNDS = 256;
 
