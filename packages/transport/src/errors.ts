@@ -59,12 +59,17 @@ export interface SystemErrorOptions {
  * @param doing what could not be done, without a full stop
  */
 export function systemError(error: number | string, doing: string, options: SystemErrorOptions = {}): NvbraidError {
-  const name = typeof error === 'number' ? (NAMES.get(error) ?? `error ${error}`) : error;
+  const name = typeof error === 'number' ? errorName(error) : error;
   const [code, words] = MEANINGS[name] ?? ['EIO', name];
   return new NvbraidError(options.codes?.[name] ?? code, `${doing}: ${options.words?.[name] ?? words}`, {
     cause: options.cause,
     context: { errno: name, ...options.context },
   });
+}
+
+/** The name of a number as in errno.h. */
+export function errorName(errno: number): string {
+  return NAMES.get(errno) ?? `error ${errno}`;
 }
 
 /** The `code` of an error made by Node; `EIO` when it has none. */

@@ -4,6 +4,7 @@ export { addressOf } from './libc.ts';
 export { type LoopOptions, splitAt, splitRandomly } from './loop/loop-link.ts';
 export { loop, loopTransport } from './loop/loop-transport.ts';
 export { mptcpSubflows } from './mptcp/mptcp-info.ts';
+export { mptcp, mptcpOps } from './mptcp/mptcp-ops.ts';
 export * from './native-crc32c.ts';
 export { net } from './net/net-transport.ts';
 export { listenUnix } from './net/unix-listener.ts';

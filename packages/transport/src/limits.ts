@@ -53,8 +53,8 @@ export const LOOP_WINDOW_BYTES = 256 * 1024;
 /** What one write of the `net` row gathers before a buffer of its own is made. */
 export const NET_SEND_BYTES = 256 * 1024;
 
-/** Range of TCP_SYNCNT. */
-export const SYN_COUNT_MAX = 127;
+/** How often the first segment is sent again, as Linux's host has it: a path that does not answer is given up after 3 s. */
+export const SYN_COUNT = 1;
 
 /** Path of a unix socket: sun_path less its final zero byte. */
 export const UNIX_PATH_BYTES = 107;

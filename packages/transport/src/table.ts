@@ -1,11 +1,12 @@
 import { NvbraidError } from '@nvbraid/base';
 import { loop } from './loop/loop-transport.ts';
+import { mptcp } from './mptcp/mptcp-ops.ts';
 import { net } from './net/net-transport.ts';
 import { tcp } from './tcp/socket-transport.ts';
 import type { Transport } from './transport.ts';
 
 /** Every transport by its name. Another row is another line here. */
-export const transports: Readonly<Record<string, Transport>> = { tcp, net, loop };
+export const transports: Readonly<Record<string, Transport>> = { tcp, mptcp, net, loop };
 
 /**
  * The row called `name`, able to work here.

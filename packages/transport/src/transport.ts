@@ -31,6 +31,13 @@ export interface ListenOptions extends SocketOptions {
    * memory. The listener tries again by itself; whoever waits stays in the backlog.
    */
   refused?(error: NvbraidError): void;
+  /** Takes connections of the other protocol that `otherProtocol` tells of. Default false: they are reset. */
+  readonly allowFallback?: boolean;
+  /**
+   * Told of each connection that came in by another protocol than the row's: the system gives a listener of Multipath TCP
+   * plain TCP connections too, when that is all that the peer speaks.
+   */
+  otherProtocol?(remote: Endpoint, taken: boolean): void;
 }
 
 export interface ConnectOptions extends SocketOptions {
@@ -41,6 +48,8 @@ export interface ConnectOptions extends SocketOptions {
   readonly hostIface?: string;
   /** Milliseconds to wait for the connection; default 10 s. */
   readonly timeoutMs?: number;
+  /** Told what the system refused that a connection can do without, as a sentence. */
+  note?(sentence: string): void;
 }
 
 /**
@@ -117,8 +126,8 @@ export interface Listener {
 export interface Transport {
   /** The word of `-t` and of addr_trtype. */
   readonly name: string;
-  /** TRTYPE of the discovery log (Base 2.1, 5.2.12.3.1): 3 = TCP, 254 = loop (intra-host). */
-  readonly trtype: number;
+  /** Transport type by the word of addr_trtype; its number in the discovery log is of the wire package. */
+  readonly trtype: string;
   /** True when a connection's descriptor can be handed to a reactor thread; otherwise targets run with 0 reactors. */
   readonly canHandOff: boolean;
   /** True when connections may have several subflows, which `Connection.subflows` tells of. */

@@ -6,6 +6,7 @@ import {
   type Connection,
   loop,
   loopTransport,
+  mptcp,
   net,
   splitAt,
   splitRandomly,
@@ -29,6 +30,7 @@ interface Row {
 
 const rows: Row[] = [
   { name: 'tcp ipv4', transport: tcp, address: '127.0.0.1' },
+  { name: 'mptcp ipv4', transport: mptcp, address: '127.0.0.1' },
   { name: 'net ipv4', transport: net, address: '127.0.0.1' },
   { name: 'loop', transport: loop, address: 'here' },
   {
@@ -38,7 +40,11 @@ const rows: Row[] = [
   },
 ];
 if (ipv6) {
-  rows.push({ name: 'tcp ipv6', transport: tcp, address: '::1' }, { name: 'net ipv6', transport: net, address: '::1' });
+  rows.push(
+    { name: 'tcp ipv6', transport: tcp, address: '::1' },
+    { name: 'mptcp ipv6', transport: mptcp, address: '::1' },
+    { name: 'net ipv6', transport: net, address: '::1' },
+  );
 } else {
   console.log('# no IPv6 here: its rows are left out');
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NvbraidError } from '@nvbraid/base';
-import { loop, net, tcp, transport, transports } from '@nvbraid/transport';
+import { loop, mptcp, net, tcp, transport, transports } from '@nvbraid/transport';
 import { formatAddress, systemError } from '../src/errors.ts';
 import { libcUnsupported } from '../src/libc.ts';
 import { AF_INET6 } from '../src/tcp/constants.ts';
@@ -9,12 +9,14 @@ import { socketAddress } from '../src/tcp/sockaddr.ts';
 
 test('rows are found by name and say what they can', () => {
   assert.equal(transport('net'), net);
+  assert.equal(transports.mptcp, mptcp);
   assert.equal(transport('loop'), loop);
   const facts = Object.entries(transports).map(([name, row]) => [name, row.name, row.trtype, row.canHandOff]);
   assert.deepEqual(facts, [
-    ['tcp', 'tcp', 3, true],
-    ['net', 'net', 3, false],
-    ['loop', 'loop', 254, false],
+    ['tcp', 'tcp', 'tcp', true],
+    ['mptcp', 'mptcp', 'mptcp', true],
+    ['net', 'net', 'tcp', false],
+    ['loop', 'loop', 'loop', false],
   ]);
 });
 
@@ -22,7 +24,7 @@ test('a name that is not in the table, a row that does not work here', () => {
   for (const name of ['rdma', '', 'toString', '__proto__']) {
     assert.throws(
       () => transport(name),
-      new NvbraidError('EINVAL', `unknown transport '${name}': use one of tcp, net, loop`),
+      new NvbraidError('EINVAL', `unknown transport '${name}': use one of tcp, mptcp, net, loop`),
     );
   }
   const row = tcp as { unsupported(): string | null };

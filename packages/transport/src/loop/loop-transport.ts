@@ -10,7 +10,7 @@ const FIRST_FREE_PORT = 49152;
 /** Links inside one process: an address is any name, and every transport made here is a network of its own. */
 class LoopTransport implements Transport {
   readonly name = 'loop';
-  readonly trtype = 254;
+  readonly trtype = 'loop';
   readonly canHandOff = false;
   readonly #settings: LoopSettings;
   readonly #listeners = new Map<string, (connection: Connection) => void>();

@@ -18,7 +18,7 @@ import { NetConnection, NetReceiver } from './net-connection.ts';
 /** The sockets of Node, wherever it runs: no native code, no hand-off to reactor threads. */
 export const net: Transport = {
   name: 'net',
-  trtype: 3,
+  trtype: 'tcp',
   canHandOff: false,
   unsupported: () => null,
   listen,

@@ -1,20 +1,11 @@
-import { isIP } from 'node:net';
 import { NvbraidError } from '@nvbraid/base';
 import { EINPROGRESS, EINTR, formatAddress, systemError } from '../errors.ts';
 import { currentEventLoop, EPOLLOUT, type FdHandler } from '../event-loop.ts';
 import { libc } from '../libc.ts';
-import { SYN_COUNT_MAX } from '../limits.ts';
+import { SYN_COUNT } from '../limits.ts';
 import type { ConnectOptions } from '../transport.ts';
-import {
-  AF_INET,
-  AF_INET6,
-  SO_BINDTODEVICE,
-  SO_ERROR,
-  SOCK_CLOEXEC,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-  SOL_SOCKET,
-} from './constants.ts';
+import { SO_BINDTODEVICE, SO_ERROR, SOL_SOCKET } from './constants.ts';
+import { createSocket } from './create-socket.ts';
 import { socketAddress } from './sockaddr.ts';
 import { applyOptions, getInt, type SocketOps, setText } from './socket-ops.ts';
 
@@ -30,11 +21,9 @@ export async function connectSocket(
 ): Promise<number> {
   const c = libc();
   const doing = `cannot connect to ${formatAddress(address, options.port)}`;
-  const family = isIP(address) === 6 ? AF_INET6 : AF_INET;
-  const fd = c.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, ops.protocol);
-  if (fd < 0) throw systemError(c.errno(), doing);
+  const fd = createSocket(ops, address, doing);
   try {
-    prepare(fd, ops, options, timeoutMs, doing);
+    prepare(fd, ops, options, doing);
     if (!socketAddress.pack(address, options.port)) throw systemError('EINVAL', doing);
     if (c.connect(fd, socketAddress.address, socketAddress.length) < 0) {
       const errno = c.errno();
@@ -48,11 +37,16 @@ export async function connectSocket(
   }
 }
 
-/** Options come before everything else, so that they hold for the first segment. */
-function prepare(fd: number, ops: SocketOps, options: ConnectOptions, timeoutMs: number, doing: string): void {
-  // The kernel must not give up before our own timer, whatever the pace of its retries.
-  ops.setSyncnt(fd, Math.min(SYN_COUNT_MAX, Math.max(1, Math.ceil(timeoutMs / 1000))));
+/**
+ * Options come before everything else, so that they hold for the first segment; in the order of Linux's host. A process
+ * that is killed resets its connections, so that what it has left in the system's buffers does not arrive later.
+ */
+function prepare(fd: number, ops: SocketOps, options: ConnectOptions, doing: string): void {
+  if (ops.setSyncnt(fd, SYN_COUNT) !== 0) {
+    options.note?.(`this kernel does not limit the attempts to connect by ${ops.name}: only the time limit ends them`);
+  }
   ops.setNodelay(fd);
+  ops.noLinger(fd);
   applyOptions(ops, fd, options, (errno, what) => {
     throw systemError(errno, `${doing} with ${what}`);
   });

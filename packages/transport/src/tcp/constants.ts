@@ -18,6 +18,7 @@ export const SO_ERROR = 4;
 export const SO_PRIORITY = 12;
 export const SO_LINGER = 13;
 export const SO_BINDTODEVICE = 25;
+export const SO_PROTOCOL = 38;
 export const SO_COOKIE = 57;
 
 export const IP_TOS = 1;

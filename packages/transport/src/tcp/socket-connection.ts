@@ -17,7 +17,7 @@ import type { Connection, ConnectionHandler, Endpoint } from '../transport.ts';
 import { Backlog } from './backlog.ts';
 import { MSG_NOSIGNAL, SHUT_WR, SO_ERROR, SOL_SOCKET } from './constants.ts';
 import { type IoVector, ioVector } from './io-vector.ts';
-import { getInt, type SocketOps } from './socket-ops.ts';
+import { getInt, type SocketOps, setLinger } from './socket-ops.ts';
 
 /**
  * A connection on a raw socket. One `recv` per readiness event into the thread's receive buffer, one `sendmsg` per
@@ -101,9 +101,7 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
   }
 
   destroy(error: NvbraidError | null): void {
-    if (this.#fd < 0) return;
-    this.#ops.noLinger(this.#fd);
-    this.#close(error);
+    if (this.#fd >= 0) this.#close(error);
   }
 
   subflows(backup: boolean): SubflowReport | null {
@@ -258,7 +256,7 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
   /** Takes the next step of an orderly end: send what is kept, say that it is all, wait for the peer to say so. */
   #continueEnd(): void {
     if (this.#backlog.bytes === 0) {
-      if (this.#peerEnded) return this.#close(null);
+      if (this.#peerEnded) return this.#closeInOrder();
       if (!this.#shut) {
         this.#shut = true;
         this.#libc.shutdown(this.#fd, SHUT_WR);
@@ -270,7 +268,7 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
   readonly #endTimedOut = (): void => {
     this.#endTimer = null;
     if (this.#fd < 0) return;
-    if (this.#shut) return this.#close(null);
+    if (this.#shut) return this.#closeInOrder();
     this.destroy(systemError('ETIMEDOUT', `cannot end the connection with ${this.#peer()}`));
   };
 
@@ -302,6 +300,13 @@ export class SocketConnection implements Connection, FdHandler, Deferred {
     this.#close(systemError(errno, `lost the connection with ${this.#peer()}`));
   }
 
+  /** What the kernel has not sent yet still goes out. */
+  #closeInOrder(): void {
+    setLinger(this.#fd, false);
+    this.#close(null);
+  }
+
+  /** Resets, as every socket was told when it was made, unless its lingering was allowed again. */
   #close(error: NvbraidError | null): void {
     this.#unwatch();
     this.#libc.close(this.#fd);

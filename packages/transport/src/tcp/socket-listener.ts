@@ -3,10 +3,10 @@ import { EAGAIN, formatAddress, systemError } from '../errors.ts';
 import { currentEventLoop, EPOLLIN, type EventLoop, type FdHandler } from '../event-loop.ts';
 import { ACCEPT_MAX, ACCEPT_RETRY_MS } from '../limits.ts';
 import type { Connection, Endpoint, Listener, ListenOptions } from '../transport.ts';
-import { SOCK_CLOEXEC, SOCK_NONBLOCK } from './constants.ts';
+import { SO_PROTOCOL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET } from './constants.ts';
 import { localEndpoint, socketAddress } from './sockaddr.ts';
 import { SocketConnection } from './socket-connection.ts';
-import { applyOptions, type SocketOps } from './socket-ops.ts';
+import { applyOptions, getInt, type SocketOps } from './socket-ops.ts';
 
 const { errno: E } = constants;
 
@@ -69,11 +69,21 @@ export class SocketListener implements Listener, FdHandler {
     if (fd < 0) return this.#acceptFailed(libc.errno());
     this.#refusing = false;
     const remote = socketAddress.unpack();
+    this.#ops.noLinger(fd);
+    if (getInt(fd, SOL_SOCKET, SO_PROTOCOL) !== this.#ops.protocol && !this.#takeOther(fd, remote)) return true;
     this.#ops.setNodelay(fd);
     // The listener has taken them already; a peer that is gone by now is noticed at the first receive.
     applyOptions(this.#ops, fd, this.#options, () => {});
     this.#onConnection(new SocketConnection(fd, this.#ops, localEndpoint(fd), remote));
     return true;
+  }
+
+  /** Answers whether a connection of another protocol is kept; the owner is told after that. */
+  #takeOther(fd: number, remote: Endpoint): boolean {
+    const taken = this.#options.allowFallback === true;
+    if (!taken) this.#loop.libc.close(fd);
+    this.#options.otherProtocol?.(remote, taken);
+    return taken;
   }
 
   /** Answers whether another connection may be waiting. */

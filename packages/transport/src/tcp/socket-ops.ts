@@ -23,11 +23,13 @@ import {
  * connection: a protocol of several subflows applies it to present and future ones.
  */
 export interface SocketOps {
-  /** Name and TRTYPE of the row made from this table. */
+  /** Name of the row made from this table, and its transport type by the word of addr_trtype. */
   readonly name: string;
-  readonly trtype: number;
+  readonly trtype: string;
   /** Protocol number given to `socket`. */
   readonly protocol: number;
+  /** What it means when the system refuses to make a socket of this protocol, by the error's name. */
+  readonly refusals: Readonly<Record<string, string>>;
   /** Lets a listener take a port whose earlier connections have not timed out yet. */
   setReuseaddr(fd: number): number;
   /** Sends small segments at once. */
@@ -46,12 +48,13 @@ export interface SocketOps {
 
 export const tcpOps: SocketOps = {
   name: 'tcp',
-  trtype: 3,
+  trtype: 'tcp',
   protocol: IPPROTO_TCP,
+  refusals: {},
   setReuseaddr: (fd) => setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1),
   setNodelay: (fd) => setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1),
   setPriority: (fd, priority) => setInt(fd, SOL_SOCKET, SO_PRIORITY, priority),
-  noLinger: (fd) => setPair(fd, SOL_SOCKET, SO_LINGER, 1, 0),
+  noLinger: (fd) => setLinger(fd, true),
   setTos: (fd, tos) => {
     // An IPv6 socket may carry IPv4 as well, so it gets both; an IPv4 socket refuses the second.
     const ipv4 = setInt(fd, IPPROTO_IP, IP_TOS, tos);
@@ -65,23 +68,29 @@ const value = Memory.alloc(8);
 const valueLength = Memory.alloc(4);
 
 /**
- * Applies what the caller asked for; `failed` gets the error number and the name of what was refused. The type of
- * service comes first: setting it makes Linux derive a priority from it, which must not replace the one asked for.
+ * Applies what the caller asked for; `failed` gets the error number and the name of what was refused. Setting the type of
+ * service makes Linux derive a priority from it, so the one asked for is set once more.
  */
 export function applyOptions(
   ops: SocketOps,
   fd: number,
-  options: SocketOptions,
+  { priority, tos }: SocketOptions,
   failed: (errno: number, what: string) => void,
 ): void {
-  if (options.tos !== undefined) {
-    const errno = ops.setTos(fd, options.tos);
-    if (errno !== 0) failed(errno, 'its type of service');
-  }
-  if (options.priority !== undefined) {
-    const errno = ops.setPriority(fd, options.priority);
+  const setPriority = (): void => {
+    const errno = priority === undefined ? 0 : ops.setPriority(fd, priority);
     if (errno !== 0) failed(errno, 'its priority');
-  }
+  };
+  setPriority();
+  if (tos === undefined) return;
+  const errno = ops.setTos(fd, tos);
+  if (errno !== 0) failed(errno, 'its type of service');
+  setPriority();
+}
+
+/** @param reset true: `close` resets and throws away what is unsent; false: it ends the stream in order */
+export function setLinger(fd: number, reset: boolean): number {
+  return setPair(fd, SOL_SOCKET, SO_LINGER, reset ? 1 : 0, 0);
 }
 
 /** Sets an option whose value is an int. */

@@ -6,7 +6,7 @@ import { BACKLOG_DEFAULT, CONNECT_TIMEOUT_MS } from '../limits.ts';
 import { checkPort, resolveAddress } from '../resolve.ts';
 import type { Connection, ConnectOptions, Listener, ListenOptions, Transport } from '../transport.ts';
 import { connectSocket } from './connect.ts';
-import { AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './constants.ts';
+import { createSocket, protocolUnsupported } from './create-socket.ts';
 import { localEndpoint, remoteEndpoint, socketAddress } from './sockaddr.ts';
 import { SocketConnection } from './socket-connection.ts';
 import { listenError, SocketListener } from './socket-listener.ts';
@@ -19,7 +19,7 @@ export function socketTransport(ops: SocketOps): Transport {
     trtype: ops.trtype,
     canHandOff: true,
     hasSubflows: ops.subflows !== undefined,
-    unsupported: libcUnsupported,
+    unsupported: () => libcUnsupported() ?? protocolUnsupported(ops),
     listen: (options, onConnection) => listen(ops, options, onConnection),
     connect: (options) => connect(ops, options),
     adopt: (fd) => new SocketConnection(fd, ops, localEndpoint(fd), remoteEndpoint(fd)),
@@ -39,9 +39,7 @@ async function listen(
   const where = formatAddress(options.address, options.port);
   checkPort(options.port, `cannot listen on ${where}`);
   const [address] = await resolveAddress(options.address, `cannot listen on ${where}`);
-  const family = isIP(address!) === 6 ? AF_INET6 : AF_INET;
-  const fd = c.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, ops.protocol);
-  if (fd < 0) throw listenError(c.errno(), where, options.port);
+  const fd = createSocket(ops, address!, `cannot listen on ${where}`);
   try {
     ops.setReuseaddr(fd);
     ops.setNodelay(fd);
