@@ -17,7 +17,7 @@ export const verboseOption = {
   verbose: { type: 'count', short: 'v', help: 'Say more' },
 } as const satisfies Options;
 
-export const TRANSPORTS = ['tcp', 'net'] as const;
+export const TRANSPORTS = ['tcp', 'mptcp', 'net'] as const;
 
 const transportOption = {
   transport: {
@@ -25,7 +25,7 @@ const transportOption = {
     short: 't',
     choices: TRANSPORTS,
     default: 'tcp',
-    help: 'Transport: tcp on raw sockets, net on the sockets of Node (works everywhere)',
+    help: 'Transport: tcp on raw sockets, mptcp (Multipath TCP of Linux), net: tcp on the sockets of Node (works everywhere)',
   },
 } as const satisfies Options;
 

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { transports } from '@nvbraid/transport';
 import { configOf, createTarget, editText, nodesOf, parseConfig, readConfig, type TargetConfig } from 'nvbraid';
 import { KeptFiles } from './kept-files.ts';
 import { describeConfigured } from './serve-greeting.ts';
@@ -18,11 +19,15 @@ export interface ServeConfigOptions {
 
 /** Threads that a command line asks for. @throws UsageError */
 export function reactorsOf(options: Pick<ServeConfigOptions, 'reactors' | 'transport'>): number {
-  const reactors = options.reactors ?? (options.transport === 'tcp' ? 1 : 0);
-  if (reactors > 0 && options.transport !== 'tcp') {
-    throw new UsageError(`-t ${options.transport} works with --reactors 0 only`);
-  }
+  const canHandOff = handsOff(options.transport);
+  const reactors = options.reactors ?? (canHandOff ? 1 : 0);
+  if (reactors > 0 && !canHandOff) throw new UsageError(`-t ${options.transport} works with --reactors 0 only`);
   return reactors;
+}
+
+/** Whether the connections of a transport can be given to threads. */
+export function handsOff(name: string): boolean {
+  return transports[name]?.canHandOff ?? false;
 }
 
 /** `nvbraid serve --config FILE`: fulfilled with the exit code when it has been told to stop. */

@@ -7,15 +7,16 @@ import {
   QUEUE_SIZE_MIN,
   R2T_MAX,
 } from '@nvbraid/host';
-import { installNativeCrc32c, transport } from '@nvbraid/transport';
+import { installNativeCrc32c } from '@nvbraid/transport';
 import { DISCOVERY_NQN, NVME_TCP_PORT } from '@nvbraid/wire';
 import { hostIdentity, isUuid } from './host-identity.ts';
 import { MAX_RETRIES } from './host-limits.ts';
 import { HostRuntime } from './host-runtime.ts';
+import { usableRow } from './transport-row.ts';
 
 /** How a controller is connected; the names are those of nvme-cli. */
 export interface ControllerOptions {
-  /** Default `tcp`. */
+  /** Row of the transport table: tcp (default), mptcp, net, loop. */
   readonly transport?: string;
   /** Address of the target. */
   readonly traddr: string;
@@ -96,7 +97,7 @@ export function controllerParts(options: ControllerOptions): ControllerParts {
   const { hostTraddr, hostIface, tos, fastIoFailTmo } = options;
   const name = options.transport ?? 'tcp';
   const port = portNumber(options.trsvcid ?? NVME_TCP_PORT);
-  const runtime = new HostRuntime(transport(name), {
+  const runtime = new HostRuntime(usableRow(name), {
     address: options.traddr,
     port,
     ...(hostTraddr === undefined ? {} : { hostTraddr }),

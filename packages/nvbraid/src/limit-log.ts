@@ -5,11 +5,14 @@ import { LIMIT_LOG_MS } from './limits.ts';
 export class LimitLog {
   readonly #clock: Clock;
   readonly #log: (message: string) => void;
+  readonly #word: string;
   readonly #counts = new Map<string, { count: number; unsaid: number; saidMs: number }>();
 
-  constructor(clock: Clock, log: (message: string) => void) {
+  /** @param word what it counts, for the log */
+  constructor(clock: Clock, log: (message: string) => void, word = 'limit') {
     this.#clock = clock;
     this.#log = log;
+    this.#word = word;
   }
 
   /** @param sentence who met it and what happened then; of one limit the log gets one a second */
@@ -28,7 +31,11 @@ export class LimitLog {
     const more = entry.unsaid === 0 ? '' : `, and ${entry.unsaid} more before`;
     entry.saidMs = nowMs;
     entry.unsaid = 0;
-    this.#log(`${sentence} (limit ${limit}${more})`);
+    this.#log(`${sentence} (${this.#word} ${limit}${more})`);
+  }
+
+  count(limit: string): number {
+    return this.#counts.get(limit)?.count ?? 0;
   }
 
   get total(): number {

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type CommandError, ERROR_LOG_ENTRIES, type ForwardedDone } from '@nvbraid/target';
-import { currentEventLoop, installNativeCrc32c, transport } from '@nvbraid/transport';
+import { currentEventLoop, installNativeCrc32c, transports } from '@nvbraid/transport';
 import { DataPlane } from './data-plane.ts';
 import { flushScheduled } from './queue-driver.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
@@ -78,7 +78,7 @@ function apply(message: ToReactor): void {
       plane.update(message.snapshot);
       break;
     case 'queue':
-      plane.adopt(transport(message.transport).adopt(message.fd), message.handoff, message.owner);
+      plane.adopt(transports[message.transport]!.adopt(message.fd), message.handoff, message.owner);
       break;
     case 'faults':
       plane.faults.update(message.faults);

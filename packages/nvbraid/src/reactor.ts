@@ -1,6 +1,6 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { CommandError, QueueHandoff } from '@nvbraid/target';
-import { closeWakeFd, createWakeFd, type SubflowReport, transport, wake } from '@nvbraid/transport';
+import { closeWakeFd, createWakeFd, type SubflowReport, transports, wake } from '@nvbraid/transport';
 import type { Forward, QueueOwner } from './data-plane.ts';
 import type { FromReactor, ReactorData, ToReactor } from './reactor-messages.ts';
 import { systemClock } from './system-clock.ts';
@@ -117,7 +117,7 @@ export class Reactor {
 
   /** Hands over a queue; from here on the reactor owns the descriptor. */
   adopt(transportName: string, fd: number, handoff: QueueHandoff, owner: QueueOwner): void {
-    const identity = transport(transportName).identify(fd);
+    const identity = transports[transportName]!.identify(fd);
     const handed = { owner, qid: handoff.qid, transport: transportName, fd, identity };
     this.#queues.set(key(owner.association, handoff.qid), handed);
     if (this.#state === 'gone') this.#abandon(handed);
@@ -146,7 +146,7 @@ export class Reactor {
 
   /** Its queues whose connections may have several subflows. */
   queuesWithSubflows(): HandedQueue[] {
-    return [...this.#queues.values()].filter((handed) => transport(handed.transport).hasSubflows === true);
+    return [...this.#queues.values()].filter((handed) => transports[handed.transport]!.hasSubflows === true);
   }
 
   /** What the connection of a queue is made of; null when it is gone. */
@@ -239,7 +239,7 @@ export class Reactor {
   /** The thread is gone, its descriptor is not. */
   #abandon(handed: HandedQueue): void {
     this.#queues.delete(key(handed.owner.association, handed.qid));
-    const row = transport(handed.transport);
+    const row = transports[handed.transport]!;
     // Unless the reactor had closed it already; the number may be somebody else's by now.
     if (handed.identity !== '' && row.identify(handed.fd) === handed.identity) {
       const connection = row.adopt(handed.fd);

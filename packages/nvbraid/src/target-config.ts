@@ -40,10 +40,18 @@ export interface NamespaceConfig extends ReservationConfig {
   hosts?: string[] | null;
 }
 
+/** A port that does not listen yet. */
+export interface AddPortOptions extends Omit<PortOptions, 'enabled'> {
+  /** Takes plain TCP connections at a port of Multipath TCP; by default they are reset, as Linux does. */
+  allowFallback?: boolean;
+}
+
 export interface ListenConfig
   extends Pick<PortOptions, 'inCapsuleBytes' | 'maxQueueSize' | 'mdts' | 'defaultAnaState'> {
-  /** tcp (default), net or loop. */
+  /** Row of the transport table: tcp (default), mptcp, net or loop. */
   transport?: string;
+  /** As in `AddPortOptions`. */
+  allowFallback?: boolean;
   address: string;
   /** 0 lets the system choose. */
   port: number;

@@ -1,9 +1,10 @@
 import { NEVER, type NvbraidError } from '@nvbraid/base';
 import { type CommandQueue, type Controller, type Port, QueuePair, type Target as TargetCore } from '@nvbraid/target';
-import { type Connection, transport } from '@nvbraid/transport';
+import { type Connection, type Endpoint, transports } from '@nvbraid/transport';
+import { TRTYPE_NAMES } from '@nvbraid/wire';
 import type { DataPlane, QueueOwner } from './data-plane.ts';
 import { HalfOpen } from './half-open.ts';
-import type { LimitLog } from './limit-log.ts';
+import { LimitLog } from './limit-log.ts';
 import { CLOSE_DEADLINE_MS } from './limits.ts';
 import { QueueDriver } from './queue-driver.ts';
 import { systemClock } from './system-clock.ts';
@@ -33,17 +34,25 @@ export class TargetConnections {
   readonly #options: ConnectionsOptions;
   readonly #entries = new Map<CommandQueue, TargetConnection>();
   readonly #halfOpen: HalfOpen;
+  readonly #fallbacks: LimitLog;
   readonly #whenEmpty: (() => void)[] = [];
   #nextId = 1;
   #closed = false;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
+    this.#fallbacks = new LimitLog(systemClock, options.log, 'counter');
     this.#halfOpen = new HalfOpen(options.limits.halfOpen, options.limits.halfOpenPerAddress);
   }
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Connections by plain TCP to ports of Multipath TCP. */
+  get fallbacks(): { readonly fallbackRefused: number; readonly fallbackTaken: number } {
+    const of = (name: string): number => this.#fallbacks.count(name);
+    return { fallbackRefused: of('fallbackRefused'), fallbackTaken: of('fallbackTaken') };
   }
 
   get(queue: CommandQueue): TargetConnection | undefined {
@@ -77,7 +86,7 @@ export class TargetConnections {
       closed: (_driver, error) => this.closed(entry, error),
     });
     const acceptedMs = systemClock.nowMs();
-    const base = { id: this.#nextId++, port, transport: transport(transportName), connection, queue, driver };
+    const base = { id: this.#nextId++, port, transport: transports[transportName]!, connection, queue, driver };
     const entry: TargetConnection = { ...base, acceptedMs, controller: null, qid: -1, owner: null };
     this.#entries.set(queue, entry);
     environment.add(queue, driver);
@@ -91,6 +100,16 @@ export class TargetConnections {
     const { connections } = this.#options.limits;
     const wayOut = `raise its limit of open files (ulimit -n, LimitNOFILE) or lower limits.connections (${connections})`;
     this.#options.limitLog.met('openFiles', `${error.message}; ${wayOut}`);
+  }
+
+  /** A peer came by plain TCP to a port of Multipath TCP, and was reset unless the port allows it. */
+  otherProtocol(port: Port, remote: Endpoint, taken: boolean): void {
+    const trtype = TRTYPE_NAMES[port.trtype];
+    const what = taken
+      ? 'taken, although it has a single path'
+      : `refused: connect with -t ${trtype}, or let the port take both (allow_fallback)`;
+    const sentence = `connection from ${sayEndpoint(remote)} to port ${port.portId} (${trtype}) came by plain TCP and was ${what}`;
+    this.#fallbacks.met(taken ? 'fallbackTaken' : 'fallbackRefused', sentence);
   }
 
   /** Its Connect has been answered. */

@@ -1,8 +1,9 @@
 import { NvbraidError } from '@nvbraid/base';
-import type { Port, PortOptions, Target as TargetCore } from '@nvbraid/target';
-import { type Connection, type Listener, transport } from '@nvbraid/transport';
+import type { Port, Target as TargetCore } from '@nvbraid/target';
+import type { Connection, Endpoint, Listener } from '@nvbraid/transport';
 import { ADRFAM_NAMES } from '@nvbraid/wire';
-import type { ListenConfig, TargetPort } from './target-config.ts';
+import type { AddPortOptions, ListenConfig, TargetPort } from './target-config.ts';
+import { usableRow } from './transport-row.ts';
 
 export interface TargetPortsOptions {
   readonly core: TargetCore;
@@ -10,6 +11,8 @@ export interface TargetPortsOptions {
   accept(port: Port, transportName: string, connection: Connection): void;
   /** The system has nothing left for another connection. */
   refused(error: NvbraidError): void;
+  /** A peer spoke plain TCP to a port of Multipath TCP. */
+  otherProtocol(port: Port, remote: Endpoint, taken: boolean): void;
   /** The port does not listen any more: connections that came in by it are to be ended. */
   closed(port: Port): void;
 }
@@ -18,6 +21,7 @@ export interface TargetPortsOptions {
 interface ListeningPort {
   /** Name of the row in the transport table; the port's trtype unless it was told another. */
   readonly transport: string;
+  readonly allowFallback: boolean;
   listener: Listener | null;
 }
 
@@ -38,10 +42,10 @@ export class TargetPorts {
    * A port that does not listen yet. @param transportName row of the transport table, default: trtype
    * @throws NvbraidError EINVAL, ENOTSUP, EBUSY
    */
-  add(options: Omit<PortOptions, 'enabled'>, transportName = options.trtype): Port {
+  add({ allowFallback = false, ...options }: AddPortOptions, transportName = options.trtype): Port {
     this.#row(transportName);
     const port = this.#options.core.addPort({ ...options, enabled: false });
-    this.#ports.set(port.portId, { transport: transportName, listener: null });
+    this.#ports.set(port.portId, { transport: transportName, allowFallback, listener: null });
     return port;
   }
 
@@ -49,6 +53,12 @@ export class TargetPorts {
   transportOf(portId: number): string {
     this.#existing(portId);
     return this.#ports.get(portId)!.transport;
+  }
+
+  /** @throws NvbraidError ENOENT */
+  allowsFallback(portId: number): boolean {
+    this.#existing(portId);
+    return this.#ports.get(portId)!.allowFallback;
   }
 
   /** Listens. @throws NvbraidError ENOENT, EADDRINUSE, EACCES, EINVAL */
@@ -101,7 +111,7 @@ export class TargetPorts {
       {
         ...parameters,
         ...(portid === undefined ? {} : { portId: portid }),
-        trtype: name === 'net' ? 'tcp' : name,
+        trtype: this.#row(name).trtype,
         adrfam: name === 'loop' ? 'loop' : address.includes(':') ? 'ipv6' : 'ipv4',
         traddr: address,
         trsvcid: String(number),
@@ -153,7 +163,10 @@ export class TargetPorts {
       throw new NvbraidError('EINVAL', `port ${portId}: trsvcid is a number from 0 to 65535: "${port.trsvcid}"`);
     }
     const refused = (error: NvbraidError): void => this.#options.refused(error);
-    const listener = await row.listen({ address: port.traddr, port: number, refused }, (connection) => {
+    const otherProtocol = (remote: Endpoint, taken: boolean): void => this.#options.otherProtocol(port, remote, taken);
+    const { allowFallback } = entry;
+    const options = { address: port.traddr, port: number, refused, allowFallback, otherProtocol };
+    const listener = await row.listen(options, (connection) => {
       if (port.enabled) this.#options.accept(port, entry.transport, connection);
       else early.push(connection);
     });
@@ -187,7 +200,7 @@ export class TargetPorts {
   }
 
   #row(name: string) {
-    const row = transport(name);
+    const row = usableRow(name);
     if (this.#options.reactorCount > 0 && !row.canHandOff) {
       throw new NvbraidError(
         'ENOTSUP',

@@ -16,4 +16,7 @@ export interface TargetStats {
   fatalErrors: number;
   /** How often a limit has refused or ended something. */
   limitsMet: number;
+  /** Plain TCP connections that ports of Multipath TCP have refused, and taken where they may. */
+  fallbackRefused: number;
+  fallbackTaken: number;
 }

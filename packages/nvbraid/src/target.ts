@@ -7,7 +7,6 @@ import {
   type Controller,
   type GoneReason,
   type Port,
-  type PortOptions,
   runForwarded,
   type Subsystem,
   type SubsystemOptions,
@@ -15,7 +14,7 @@ import {
   Target as TargetCore,
   type TargetHooks,
 } from '@nvbraid/target';
-import { installNativeCrc32c, transport } from '@nvbraid/transport';
+import { installNativeCrc32c } from '@nvbraid/transport';
 import { DataPlane, type Forward, type QueueOwner } from './data-plane.ts';
 import { type NamespaceFilters, namespaceFilters } from './faults/namespace-filters.ts';
 import { TargetFaults } from './faults/target-faults.ts';
@@ -32,7 +31,7 @@ import { SharedFiles } from './shared-files.ts';
 import { StateWrites } from './state-writes.ts';
 import { SubflowWatch } from './subflow-watch.ts';
 import { sharedClock, systemClock } from './system-clock.ts';
-import type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
+import type { AddPortOptions, ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 import { identityOf, type TargetConnection } from './target-connection.ts';
 import { TargetConnections } from './target-connections.ts';
 import { TargetCounters } from './target-counters.ts';
@@ -43,8 +42,9 @@ import { TargetPorts } from './target-ports.ts';
 import type { TargetStats } from './target-stats.ts';
 import { type TargetQueueSubflows, targetSubflows } from './target-subflows.ts';
 import { failZoneOf } from './target-zones.ts';
+import { usableRow } from './transport-row.ts';
 
-export type { ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
+export type { AddPortOptions, ListenConfig, NamespaceConfig, TargetOptions, TargetPort } from './target-config.ts';
 
 interface TargetEventMap {
   'controller-created': [controller: Controller];
@@ -161,6 +161,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       reactorCount: this.reactorCount,
       accept: (port, transportName, connection) => this.#connections.accept(port, transportName, connection),
       refused: (error) => this.#connections.refused(error),
+      otherProtocol: (port, remote, taken) => this.#connections.otherProtocol(port, remote, taken),
       closed: (port) => {
         for (const entry of this.#connections.values()) if (entry.port === port) this.#connections.dismiss(entry);
       },
@@ -185,7 +186,7 @@ export class Target extends EventEmitter<TargetEventMap> {
   /** Called by `createTarget`. */
   async start(): Promise<void> {
     installNativeCrc32c();
-    if (this.reactorCount > 0) transport('tcp'); // reactors live on raw sockets: says why when there are none
+    if (this.reactorCount > 0) usableRow('tcp'); // reactors live on raw sockets: says why when there are none
     this.#reactors = Array.from({ length: this.reactorCount }, (_, index) => this.#startReactor(index));
     await Promise.all(this.#reactors.map((reactor) => reactor.ready));
     this.#watch = setInterval(() => this.#plane.look(systemClock.nowMs()), this.#plane.lookMs).unref();
@@ -268,13 +269,18 @@ export class Target extends EventEmitter<TargetEventMap> {
   }
 
   /** A port that does not listen before it is enabled, or its first subsystem linked. @throws NvbraidError EINVAL, EBUSY */
-  addPort(options: Omit<PortOptions, 'enabled'>, transportName = options.trtype): Port {
+  addPort(options: AddPortOptions, transportName = options.trtype): Port {
     return this.#ports.add(options, transportName);
   }
 
   /** Name of the row of the transport table behind a port. @throws NvbraidError ENOENT */
   transportOf(portid: number): string {
     return this.#ports.transportOf(portid);
+  }
+
+  /** Whether a port takes connections of the protocol that its own falls back to. @throws NvbraidError ENOENT */
+  allowsFallback(portid: number): boolean {
+    return this.#ports.allowsFallback(portid);
   }
 
   /** Listens, also without a subsystem: for discovery. @throws NvbraidError ENOENT, EADDRINUSE, EACCES, EINVAL */
@@ -313,6 +319,7 @@ export class Target extends EventEmitter<TargetEventMap> {
       connections: this.#connections.size + queuesElsewhere,
       fatalErrors: this.#fatalErrors,
       limitsMet: this.#limitLog.total,
+      ...this.#connections.fallbacks,
     };
   }
 

@@ -27,6 +27,7 @@ import {
 } from '../options.ts';
 import { parsePath } from '../path-option.ts';
 import { startSelfTarget } from '../self-target.ts';
+import { handsOff } from '../serve-config.ts';
 import { formatDuration, formatSize, plural } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
 import { UsageError } from '../usage-error.ts';
@@ -189,7 +190,7 @@ async function findTarget(
   if (['traddr', 'trsvcid', 'nqn', 'socket'].some((name) => given.has(name) && name !== 'socket')) {
     throw new UsageError('--self and the address of a target exclude each other');
   }
-  const reactors = options.reactors ?? (options.transport === 'tcp' ? 1 : 0);
+  const reactors = options.reactors ?? (handsOff(options.transport) ? 1 : 0);
   const blockSize = Math.min(SELF_BLOCK_SIZE, largestPowerOfTwo(options.bs));
   return startSelfTarget(options.transport, options.size ?? SELF_SIZE, blockSize, reactors);
 }

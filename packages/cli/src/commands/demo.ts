@@ -12,6 +12,7 @@ import { KeptFiles } from '../kept-files.ts';
 import { describePort, listenForDiscovery, listenForIo, reachableAddresses } from '../listening.ts';
 import { servedAddress } from '../open-session.ts';
 import { listenOptions, ownSocketOptions } from '../options.ts';
+import { handsOff } from '../serve-config.ts';
 import { type Served, serveStatus } from '../serve-status.ts';
 import { formatDuration, formatSize } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
@@ -70,7 +71,7 @@ export const demo = command({
     const startedMs = performance.now();
     using stop = new StopSignal(() => terminal.note('stopping; once more stops at once'));
     const nqn = defaultNqn(path);
-    const target = await createTarget({ reactors: options.transport === 'tcp' ? 1 : 0 });
+    const target = await createTarget({ reactors: handsOff(options.transport) ? 1 : 0 });
     const kept = new KeptFiles();
     try {
       target.addSubsystem({ nqn });

@@ -37,7 +37,7 @@ export function adopt(target: Target, devices: Devices, start: Readonly<Record<s
     root.group('subsystems').set(subsystem.nqn, subsystemNode(root, subsystem, target, devices));
   }
   for (const port of target.core.ports) {
-    const node = portNode(port, target.transportOf(port.portId));
+    const node = portNode(port, target.transportOf(port.portId), target.allowsFallback(port.portId));
     root.group('ports').set(node.name, node);
   }
   return root;
@@ -121,14 +121,15 @@ function zonesOf({ zoneSize, zoneCapacity, maxOpen, maxActive }: PreparedZoned):
   return { zoneSize, zoneCapacity, maxOpen, maxActive };
 }
 
-function portNode(port: Port, transport: string): ConfigNode {
+function portNode(port: Port, transport: string, allowFallback: boolean): ConfigNode {
   const node = madeNode('port', [String(port.portId)]);
   putAll(node, {
     addr_trtype: TRTYPE_NAMES[port.trtype] ?? '',
     addr_adrfam: ADRFAM_NAMES[port.adrfam] ?? '',
     addr_traddr: port.traddr,
     addr_trsvcid: port.trsvcid,
-    nvbraid_transport: transport === 'tcp' ? '' : transport,
+    nvbraid_transport: transport === TRTYPE_NAMES[port.trtype] ? '' : transport,
+    nvbraid_allow_fallback: allowFallback,
     nvbraid_listen: port.enabled && port.subsystems.size === 0,
   });
   for (const grpid of port.anaGroups.ids()) {

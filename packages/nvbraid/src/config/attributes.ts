@@ -83,9 +83,11 @@ export interface AttributeRow {
   unsupported(value: string): string | null;
   /** What a value does here that is kept but changes nothing; null when it is applied. */
   readonly ignored: string | null;
+  /** Has a value only while another attribute has one of these: else it reads empty, and writing it is EINVAL. */
+  readonly only: { readonly attribute: string; readonly values: readonly string[] } | null;
 }
 
-type Extra = Partial<Pick<AttributeRow, 'writeOnly' | 'unsupported' | 'ignored' | 'places'>>;
+type Extra = Partial<Pick<AttributeRow, 'writeOnly' | 'unsupported' | 'ignored' | 'places' | 'only'>>;
 
 function row(
   name: string,
@@ -97,7 +99,7 @@ function row(
 ): AttributeRow {
   return {
     ...{ name, type, default: fallback, when, help, places: placesOf(name) },
-    ...{ writeOnly: false, unsupported: () => null, ignored: null },
+    ...{ writeOnly: false, unsupported: () => null, ignored: null, only: null },
     ...extra,
   };
 }
@@ -380,9 +382,10 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
       orNothing(word('none', 'tls1.3', 'connected', 'datagram')),
       'none',
       portDisabled,
-      'Security of the transport',
+      'Security of the transport; empty unless it is tcp or rdma',
       {
         unsupported: (value) => (value === 'tls1.3' ? 'TLS is not built' : null),
+        only: { attribute: 'addr_trtype', values: ['', 'tcp', 'rdma'] },
       },
     ),
     row(
@@ -417,6 +420,7 @@ export const ATTRIBUTES: Readonly<Record<KindName, readonly AttributeRow[]>> = {
       portDisabled,
       'Row of the transport table behind trtype tcp: raw sockets or those of Node',
     ),
+    option('allow_fallback', 'flag', flag, '0', portDisabled, 'Take plain TCP connections at a port of trtype mptcp'),
     option('listen', 'flag', flag, '0', any, 'Listen although no subsystem is linked: for discovery'),
   ],
   referral: [

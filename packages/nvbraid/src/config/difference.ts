@@ -235,7 +235,7 @@ class Planner {
 
 /** The attributes in which two objects differ. */
 function changes(from: ConfigNode, to: ConfigNode): AttributeRow[] {
-  return from.kind.attributes.filter((row) => !row.writeOnly && from.get(row.name) !== to.get(row.name));
+  return from.kind.attributes.filter((row) => !row.writeOnly && to.has(row) && from.get(row.name) !== to.get(row.name));
 }
 
 function twinOf(root: ConfigNode, node: ConfigNode): ConfigNode {

@@ -8,6 +8,7 @@ import {
   MAX_SUBSYSTEMS,
 } from '@nvbraid/target';
 import { DISCOVERY_NQN } from '@nvbraid/wire';
+import { rowNameFor, rowProblem, sayTrtype } from '../transport-row.ts';
 import type { AttributeRow } from './attributes.ts';
 import { attributeOf, DEFAULT_ANA_GROUP, type KINDS } from './kinds.ts';
 import { MAX_HOSTS } from './limits.ts';
@@ -78,13 +79,16 @@ export function checkValue(row: AttributeRow, text: string, path: string): strin
 }
 
 function checkWhen(node: ConfigNode, row: AttributeRow, path: string, facts: Facts): void {
-  const { when } = row;
+  const { when, only } = row;
   if (when.rule === 'disabled' && node.enabled) {
     const how =
       node.kind.name === 'port'
         ? 'remove the links in its subsystems directory first'
         : `disable it first (set enable=0)${row.name === 'nvbraid_filters' ? ', or change what a filter does with nvbraid filter set' : ''}`;
     throw refuse(when.code, path, `${row.name} cannot change while the ${node.kind.name} is enabled; ${how}`);
+  }
+  if (only !== null && !node.has(row)) {
+    throw refuse('EINVAL', path, `${row.name} has no meaning with ${only.attribute}=${node.get(only.attribute)}`);
   }
   if (when.rule === 'enabled' && !node.enabled) {
     throw refuse('EINVAL', path, `${row.name} works while the ${node.kind.name} is enabled only; enable it first`);
@@ -179,17 +183,19 @@ function checkEnable(root: ConfigNode, node: ConfigNode, path: string): void {
   }
 }
 
-const BUILT = ['tcp'];
-const TRTYPE_NUMBERS: Readonly<Record<string, number>> = { pci: 0, rdma: 1, fc: 2, tcp: 3, mptcp: 4, loop: 254 };
+const BUILT = ['tcp', 'mptcp'];
 
 /** What a port needs before it can listen. @throws NvbraidError EINVAL, ENOTSUP */
 function checkPort(node: ConfigNode, path: string): void {
   const trtype = node.get('addr_trtype');
   if (trtype === '') throw refuse('EINVAL', path, 'set addr_trtype before the port is enabled');
-  if (!BUILT.includes(trtype)) {
-    const message = `transport type ${TRTYPE_NUMBERS[trtype]} (${trtype}) not supported: not built yet`;
-    throw refuse('ENOTSUP', path, message);
+  if (!BUILT.includes(trtype)) throw refuse('ENOTSUP', path, `${sayTrtype(trtype)} not supported: not built`);
+  const row = node.get('nvbraid_transport');
+  if (row !== '' && rowNameFor(trtype, row) !== row) {
+    throw refuse('EINVAL', path, `nvbraid_transport=${row} is no transport of addr_trtype=${trtype}; leave it empty`);
   }
+  const problem = rowProblem(rowNameFor(trtype, row));
+  if (problem !== null) throw refuse('ENOTSUP', path, problem);
   const adrfam = node.get('addr_adrfam');
   const traddr = node.get('addr_traddr');
   if (adrfam !== 'ipv4' && adrfam !== 'ipv6') {

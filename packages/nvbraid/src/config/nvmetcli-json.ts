@@ -250,8 +250,8 @@ export function jsonOf(node: ConfigNode): Fields {
   };
   for (const key of node.keys) if (isSection(node, key)) sections.set(key, new Map());
   for (const row of kind.attributes) {
-    const value = node.attributes.get(row.name);
-    if (value === undefined) continue;
+    if (!node.attributes.has(row.name)) continue;
+    const value = node.get(row.name);
     for (const { section, key, as } of row.places) {
       if (section === 'nvbraid' || node.keys.has(section ?? key)) put(section, key, jsonValue(value, as));
     }

@@ -11,13 +11,13 @@ import {
   MAX_QUEUE_SIZE,
   MIN_QUEUE_SIZE,
   type Port,
-  type PortOptions,
   type Subsystem,
 } from '@nvbraid/target';
-import { transport } from '@nvbraid/transport';
 import { ANA_STATE_NAMES, AnaState, Treq } from '@nvbraid/wire';
 import type { HostOptions } from '../host-block.ts';
 import type { Target } from '../target.ts';
+import type { AddPortOptions } from '../target-config.ts';
+import { rowNameFor, usableRow } from '../transport-row.ts';
 import { checkFile, Devices } from './devices.ts';
 import { checkValue, type Edit, type Facts } from './edits.ts';
 import { attributeOf, DEFAULT_ANA_GROUP } from './kinds.ts';
@@ -25,7 +25,7 @@ import type { Backend } from './transaction.ts';
 import { type ConfigNode, find, findObject, nodePath, nodesOf } from './tree.ts';
 
 export interface BackendOptions {
-  /** Row of the transport table for ports of trtype tcp that do not name one. Default tcp. */
+  /** Row of the transport table for ports of its trtype that do not name one. Default tcp. */
   readonly transport?: string;
   /** With what the target was made, by attribute of the root: what can be set only then. */
   readonly start?: Readonly<Record<string, string>>;
@@ -93,12 +93,16 @@ export class TargetBackend implements Backend {
     }
   }
 
+  #rowOf(node: ConfigNode): string {
+    return node.get('nvbraid_transport') || rowNameFor(node.get('addr_trtype'), this.#transport);
+  }
+
   /** Listens for a moment. */
   async #checkAddress(node: ConfigNode): Promise<void> {
     const port = Number(node.get('addr_trsvcid'));
     if (port === 0) return;
     try {
-      const row = transport(node.get('nvbraid_transport') || this.#transport);
+      const row = usableRow(this.#rowOf(node));
       const listener = await row.listen({ address: node.get('addr_traddr'), port }, (connection) => {
         connection.start({ received() {}, drained() {}, closed() {} });
         connection.destroy(null);
@@ -286,7 +290,7 @@ export class TargetBackend implements Backend {
 
   /** Listens, with everything in place before the first host can come in. */
   async #open(node: ConfigNode, nqn: string | null): Promise<void> {
-    const port = this.#target.addPort(portOptions(node), node.get('nvbraid_transport') || this.#transport);
+    const port = this.#target.addPort(portOptions(node), this.#rowOf(node));
     try {
       for (const group of node.group('ana_groups').values()) {
         const state = anaState(group.get('ana_state'));
@@ -307,7 +311,7 @@ const startOnly = (name: string) => (): void => {
   throw new NvbraidError('ENOTSUP', `${name} can be set only when the process starts: start it again`);
 };
 
-function portOptions(node: ConfigNode): Omit<PortOptions, 'enabled'> {
+function portOptions(node: ConfigNode): AddPortOptions {
   const inline = Number(node.get('param_inline_data_size'));
   const queue = Number(node.get('param_max_queue_size'));
   const mdts = Number(node.get('param_mdts'));
@@ -318,6 +322,7 @@ function portOptions(node: ConfigNode): Omit<PortOptions, 'enabled'> {
     traddr: node.get('addr_traddr'),
     trsvcid: node.get('addr_trsvcid'),
     treq: TREQ[node.get('addr_treq')]! | Treq.DisableSqflow,
+    allowFallback: node.get('nvbraid_allow_fallback') === '1',
     defaultAnaState: AnaState.Inaccessible,
     // As nvmet: what is too great is made as great as can be.
     ...(inline < 0 ? {} : { inCapsuleBytes: Math.min(inline, MAX_IN_CAPSULE_BYTES) & ~15 }),

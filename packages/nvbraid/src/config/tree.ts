@@ -28,9 +28,15 @@ export class ConfigNode {
     return this.names.at(-1) ?? '';
   }
 
-  /** The value of an attribute, or its default. */
+  /** The value of an attribute, or its default; empty while it has none. */
   get(attribute: string): string {
-    return this.attributes.get(attribute) ?? this.defaultOf(attributeOf(this.kind.name, attribute)!);
+    const row = attributeOf(this.kind.name, attribute)!;
+    return this.has(row) ? (this.attributes.get(attribute) ?? this.defaultOf(row)) : '';
+  }
+
+  /** Whether an attribute has a value: some have one beside certain values of another alone. */
+  has({ only }: AttributeRow): boolean {
+    return only === null || only.values.includes(this.get(only.attribute));
   }
 
   defaultOf(row: AttributeRow): string {

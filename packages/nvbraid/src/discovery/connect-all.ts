@@ -205,12 +205,12 @@ export class HostConnections extends EventEmitter<HostConnectionsEvents> {
     for (const { record, service } of told) {
       if (record.subtype !== Subtype.Nvme) continue;
       try {
-        const { nqn, ...address } = recordAddress(record);
+        const { nqn, ...address } = recordAddress(record, service.transport);
         const one = this.#wantedPath(nqn, { ...service, ...address });
         if (!wanted.has(one.key)) wanted.set(one.key, one);
       } catch (error) {
-        const { subnqn: nqn, traddr, trsvcid } = record;
-        const key = JSON.stringify([nqn, traddr, trsvcid]);
+        const { subnqn: nqn, trtype, traddr, trsvcid } = record;
+        const key = JSON.stringify([nqn, trtype, traddr, trsvcid]);
         skipped.add(key);
         if (this.#skipped.has(key)) continue;
         this.#skipped.add(key);
@@ -241,7 +241,7 @@ export class HostConnections extends EventEmitter<HostConnectionsEvents> {
     const { nqn: _discovery, ...options } = { ...this.#defaults(), ...given(path) } as PathOptions & { nqn?: string };
     const trsvcid = Number(path.trsvcid ?? NVME_TCP_PORT);
     return {
-      key: JSON.stringify([nqn, addressKey({ traddr: path.traddr, trsvcid })]),
+      key: JSON.stringify([nqn, options.transport ?? 'tcp', addressKey({ traddr: path.traddr, trsvcid })]),
       nqn,
       options: { ...options, trsvcid },
     };

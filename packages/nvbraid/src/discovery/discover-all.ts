@@ -38,7 +38,7 @@ export async function discoverAll(options: DiscoverOptions): Promise<DiscoveredS
     const found: DiscoveredService[] = [];
     for (const record of level.flatMap(({ records }) => records.filter(isReferral))) {
       try {
-        const address = recordAddress(record);
+        const address = recordAddress(record, options.transport);
         const key = addressKey(address);
         if (seen.has(key)) continue;
         if (depth > REFERRAL_DEPTH_MAX || seen.size >= DISCOVERY_SERVICES_MAX) {

@@ -137,7 +137,7 @@ class Watched {
   get referrals(): DiscoveryService[] {
     return this.records.filter(isReferral).flatMap((record) => {
       try {
-        return [{ ...this.options, ...recordAddress(record) }];
+        return [{ ...this.options, ...recordAddress(record, this.options.transport) }];
       } catch {
         return []; // told of when the record was new
       }

@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import { NvbraidError } from '@nvbraid/base';
-import { type DiscoveryEntry, Subtype, TRTYPE_NAMES, Treq, Trtype } from '@nvbraid/wire';
+import { type DiscoveryEntry, Subtype, TRTYPE_NAMES, Treq } from '@nvbraid/wire';
 import type { ControllerOptions } from '../connect-options.ts';
+import { rowNameFor } from '../transport-row.ts';
 
 /** How controllers are connected that a discovery log leads to; what the log says of a path is left out. */
 export type PathDefaults = Partial<Omit<ControllerOptions, 'nqn' | 'traddr' | 'trsvcid' | 'signal'>>;
@@ -18,6 +19,7 @@ export interface DiscoveryService extends PathDefaults {
 /** What a record leads to. */
 export interface RecordAddress {
   readonly nqn: string;
+  readonly transport: string;
   readonly traddr: string;
   readonly trsvcid: number;
 }
@@ -25,12 +27,18 @@ export interface RecordAddress {
 /** Treq 1:0 */
 const SECURE_CHANNEL = 3;
 
-/** @throws NvbraidError ENOTSUP, EPROTO for a record that leads nowhere this host can go */
-export function recordAddress(record: DiscoveryEntry): RecordAddress {
+/** Transport types that a host can be sent to from somewhere else. */
+const REACHABLE = ['tcp', 'mptcp'];
+
+/**
+ * @param asked row of the transport table by which the log was read: stays what it is for records of its type
+ * @throws NvbraidError ENOTSUP, EPROTO for a record that leads nowhere this host can go
+ */
+export function recordAddress(record: DiscoveryEntry, asked = 'tcp'): RecordAddress {
   const { traddr, trsvcid, subnqn } = record;
   const where = `${printable(subnqn)} at ${printable(traddr)}`;
-  if (record.trtype !== Trtype.Tcp) {
-    const name = TRTYPE_NAMES[record.trtype] ?? `type ${record.trtype}`;
+  const name = TRTYPE_NAMES[record.trtype] ?? `type ${record.trtype}`;
+  if (!REACHABLE.includes(name)) {
     throw new NvbraidError('ENOTSUP', `${where}: transport ${name} is not supported`);
   }
   if ((record.treq & SECURE_CHANNEL) === Treq.Required) {
@@ -44,7 +52,7 @@ export function recordAddress(record: DiscoveryEntry): RecordAddress {
   if (subnqn === '' || printable(subnqn) !== subnqn) {
     throw new NvbraidError('EPROTO', `${where}: this is no name of a subsystem`, { retryable: false });
   }
-  return { nqn: subnqn, traddr, trsvcid: port };
+  return { nqn: subnqn, transport: rowNameFor(name, asked), traddr, trsvcid: port };
 }
 
 /** The same for all spellings of an address. */

@@ -65,7 +65,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   'output-format': { short: 'o', type: 'text' },
 };
 
-const TRANSPORTS = ['tcp', 'net'];
+const TRANSPORTS = ['tcp', 'mptcp', 'net'];
 
 /** The long name of an option; null for one that nvme-cli does not have. */
 export function optionName(text: string): string | null {

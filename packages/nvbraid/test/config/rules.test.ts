@@ -73,10 +73,10 @@ const refused: readonly [readonly string[], string, ErrorCode, RegExp][] = [
   [LINKED, 'create /ports/1/subsystems/s', 'EEXIST', /exists already/],
   [[...SUBSYSTEM, 'create /ports/1'], 'create /ports/1/subsystems/s', 'EINVAL', /set addr_trtype before/],
   [
-    [...SUBSYSTEM, 'create /ports/1', 'set /ports/1 addr_trtype=mptcp'],
+    [...SUBSYSTEM, 'create /ports/1', 'set /ports/1 addr_trtype=fc'],
     'create /ports/1/subsystems/s',
     'ENOTSUP',
-    /transport type 4 \(mptcp\) not supported: not built yet/,
+    /transport type 2 \(fc\) not supported: not built$/,
   ],
   [
     [...SUBSYSTEM, 'create /ports/1', 'set /ports/1 addr_trtype=rdma'],

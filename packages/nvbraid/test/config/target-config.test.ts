@@ -399,14 +399,14 @@ test('a target that was made by calls is saved so that another one becomes the s
 test('a transport that is not built is refused when its port is enabled', async () => {
   const target = await started(0);
   const wanted = config();
-  wanted.ports[0]!.addr.trtype = 'mptcp';
+  wanted.ports[0]!.addr.trtype = 'rdma';
   await assert.rejects(
     applyConfig(target, wanted),
-    refused('ENOTSUP', /^\/ports\/1: transport type 4 \(mptcp\) not supported: not built yet/),
+    refused('ENOTSUP', /^\/ports\/1: transport type 1 \(rdma\) not supported: not built/),
   );
   wanted.ports[0]!.subsystems = [];
   await applyConfig(target, wanted);
-  assert.match(configOf(target).text(), /"trtype": "mptcp"/);
+  assert.match(configOf(target).text(), /"trtype": "rdma"/);
   await target.close();
 });
 

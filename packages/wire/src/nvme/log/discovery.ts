@@ -20,12 +20,21 @@ export const Trtype = {
   Rdma: 1,
   Fc: 2,
   Tcp: 3,
-  /** Not assigned by the specification: what the Linux patches for Multipath TCP use for now. */
+  /**
+   * Provisional: the specification has not assigned a value. The Linux patches for Multipath TCP use this one until it has;
+   * it stands here and nowhere else.
+   */
   Mptcp: 4,
   Loop: 254,
 } as const;
 /** As nvme-cli and configfs spell them. */
-export const TRTYPE_NAMES: Names = { 1: 'rdma', 2: 'fc', 3: 'tcp', 4: 'mptcp', 254: 'loop' };
+export const TRTYPE_NAMES: Names = {
+  [Trtype.Rdma]: 'rdma',
+  [Trtype.Fc]: 'fc',
+  [Trtype.Tcp]: 'tcp',
+  [Trtype.Mptcp]: 'mptcp',
+  [Trtype.Loop]: 'loop',
+};
 
 export const Adrfam = { Pci: 0, Ipv4: 1, Ipv6: 2, Ib: 3, Fc: 4, Loop: 254 } as const;
 export const ADRFAM_NAMES: Names = { 0: 'pci', 1: 'ipv4', 2: 'ipv6', 3: 'ib', 4: 'fc', 254: 'loop' };
