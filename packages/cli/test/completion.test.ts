@@ -49,7 +49,7 @@ describe('bash', unless('bash'), () => {
     ],
     [
       ['nvbraid', 'serve', '-t', ''],
-      ['net', 'tcp'],
+      ['mptcp', 'net', 'tcp'],
     ],
     [['nvbraid', 'bench', '--verify', 'h'], ['history']],
     [['nvbraid', 'bench', '--verify', '=', 'h'], ['history']],

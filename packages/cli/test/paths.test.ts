@@ -313,7 +313,7 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     [/'weight=2' is none of transport=, host-traddr=, host-iface=/, '--path', '127.0.0.1,weight=2'],
     [/host-iface must not be empty/, '--path', '127.0.0.1,host-iface='],
     [/transport is given twice/, '--path', '127.0.0.1,transport=net,transport=tcp'],
-    [/'rdma' is none of tcp, net/, '--path', '127.0.0.1,transport=rdma'],
+    [/'rdma' is none of tcp, mptcp, net/, '--path', '127.0.0.1,transport=rdma'],
     [/does not begin with an address/, '--path', ',transport=tcp'],
     [/'fast' is none of numa, round-robin/, '-a', '127.0.0.1', '--iopolicy', 'fast'],
     [/'maybe' is none of on, off/, '-a', '127.0.0.1', '--safe-failover', 'maybe'],

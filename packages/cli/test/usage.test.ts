@@ -19,7 +19,7 @@ const USAGE: readonly [line: string, message: RegExp][] = [
   ['serve --block-size 513', /--block-size: 513 is not a power of two/],
   ['serve --memory disk.img', /--memory and FILE exclude each other/],
   ['serve -t net --reactors 2', /-t net works with --reactors 0 only/],
-  ['serve -t rdma', /-t: 'rdma' is none of tcp, net/],
+  ['serve -t rdma', /-t: 'rdma' is none of tcp, mptcp, net/],
   ['serve -s 65536', /65536 is more than 65535/],
   ['discover', /-a is missing: the address of the target/],
   ['connect', /-a is missing/],
