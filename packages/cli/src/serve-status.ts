@@ -37,7 +37,7 @@ export function serveStatus(target: Target, startedMs: number): ServeStatus {
     })),
     ports: [...core.ports].map((port) => ({
       portid: port.portId,
-      transport: target.transportOf(port.portId),
+      transport: target.listeningOf(port.portId).transport,
       traddr: port.traddr,
       trsvcid: Number(port.trsvcid),
       nqns: [...port.subsystems].map((subsystem) => subsystem.nqn),

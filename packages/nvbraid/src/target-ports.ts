@@ -17,11 +17,15 @@ export interface TargetPortsOptions {
   closed(port: Port): void;
 }
 
-/** What is known of one port beside the core's part. */
-interface ListeningPort {
+/** How a port listens. */
+export interface PortListening {
   /** Name of the row in the transport table; the port's trtype unless it was told another. */
   readonly transport: string;
   readonly allowFallback: boolean;
+}
+
+/** What is known of one port beside the core's part. */
+interface ListeningPort extends PortListening {
   listener: Listener | null;
 }
 
@@ -50,15 +54,9 @@ export class TargetPorts {
   }
 
   /** @throws NvbraidError ENOENT */
-  transportOf(portId: number): string {
+  listeningOf(portId: number): PortListening {
     this.#existing(portId);
-    return this.#ports.get(portId)!.transport;
-  }
-
-  /** @throws NvbraidError ENOENT */
-  allowsFallback(portId: number): boolean {
-    this.#existing(portId);
-    return this.#ports.get(portId)!.allowFallback;
+    return this.#ports.get(portId)!;
   }
 
   /** Listens. @throws NvbraidError ENOENT, EADDRINUSE, EACCES, EINVAL */

@@ -38,7 +38,7 @@ import { TargetCounters } from './target-counters.ts';
 import { TargetHosts } from './target-hosts.ts';
 import { type TargetLimits, targetLimits } from './target-limits.ts';
 import { TargetNamespaces } from './target-namespaces.ts';
-import { TargetPorts } from './target-ports.ts';
+import { type PortListening, TargetPorts } from './target-ports.ts';
 import type { TargetStats } from './target-stats.ts';
 import { type TargetQueueSubflows, targetSubflows } from './target-subflows.ts';
 import { failZoneOf } from './target-zones.ts';
@@ -273,14 +273,9 @@ export class Target extends EventEmitter<TargetEventMap> {
     return this.#ports.add(options, transportName);
   }
 
-  /** Name of the row of the transport table behind a port. @throws NvbraidError ENOENT */
-  transportOf(portid: number): string {
-    return this.#ports.transportOf(portid);
-  }
-
-  /** Whether a port takes connections of the protocol that its own falls back to. @throws NvbraidError ENOENT */
-  allowsFallback(portid: number): boolean {
-    return this.#ports.allowsFallback(portid);
+  /** By which row of the transport table a port listens, and whom it takes. @throws NvbraidError ENOENT */
+  listeningOf(portid: number): PortListening {
+    return this.#ports.listeningOf(portid);
   }
 
   /** Listens, also without a subsystem: for discovery. @throws NvbraidError ENOENT, EADDRINUSE, EACCES, EINVAL */

@@ -10,6 +10,7 @@ import {
 } from '@nvbraid/target';
 import { ADRFAM_NAMES, ANA_STATE_NAMES, TRTYPE_NAMES } from '@nvbraid/wire';
 import type { Target } from '../target.ts';
+import type { PortListening } from '../target-ports.ts';
 import type { Devices } from './devices.ts';
 import { attributeOf } from './kinds.ts';
 import { type ConfigNode, emptyTree, madeNode } from './tree.ts';
@@ -37,7 +38,7 @@ export function adopt(target: Target, devices: Devices, start: Readonly<Record<s
     root.group('subsystems').set(subsystem.nqn, subsystemNode(root, subsystem, target, devices));
   }
   for (const port of target.core.ports) {
-    const node = portNode(port, target.transportOf(port.portId), target.allowsFallback(port.portId));
+    const node = portNode(port, target.listeningOf(port.portId));
     root.group('ports').set(node.name, node);
   }
   return root;
@@ -121,7 +122,7 @@ function zonesOf({ zoneSize, zoneCapacity, maxOpen, maxActive }: PreparedZoned):
   return { zoneSize, zoneCapacity, maxOpen, maxActive };
 }
 
-function portNode(port: Port, transport: string, allowFallback: boolean): ConfigNode {
+function portNode(port: Port, { transport, allowFallback }: PortListening): ConfigNode {
   const node = madeNode('port', [String(port.portId)]);
   putAll(node, {
     addr_trtype: TRTYPE_NAMES[port.trtype] ?? '',
