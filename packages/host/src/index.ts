@@ -13,5 +13,6 @@ export * from './queue-states.ts';
 export * from './subsystem/fences.ts';
 export * from './subsystem/host-subsystem.ts';
 export * from './subsystem/namespace-head.ts';
+export { NamespaceRegistry } from './subsystem/namespace-registry.ts';
 export * from './subsystem/nvme-bio.ts';
 export * from './subsystem/nvme-path.ts';

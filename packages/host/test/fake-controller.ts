@@ -3,6 +3,7 @@ import { FakeClock, Memory, NvbraidError, Outbox } from '@nvbraid/base';
 import {
   type AsyncEvent,
   HostController,
+  type HostControllerEvents,
   type HostControllerOptions,
   type HostPlatform,
   type HostQueue,
@@ -23,6 +24,7 @@ import {
   IdentifyController,
   IdentifyNamespace,
   IdentifySqe,
+  type NamespaceIds,
   namespaceDescriptors,
   namespaceList,
   nvmeVersion,
@@ -66,7 +68,7 @@ const CAP = 0x0000_0020_0a01_03ffn; // CSS NVM, TO 5 s, CQR, MQES 1023
  * at a command first; the trace tells the story.
  */
 export class FakeController implements HostPlatform {
-  readonly clock = new FakeClock(1000);
+  readonly clock: FakeClock;
   readonly host: HostController;
   readonly trace: string[] = [];
   readonly states: string[] = [];
@@ -90,6 +92,10 @@ export class FakeController implements HostPlatform {
   vs = nvmeVersion(2, 0);
   /** nsid -> blocks of 512 bytes */
   readonly namespaces = new Map<number, number>([[1, 1024]]);
+  /** What it says of namespaces beside their size; identifiers are made of the nsid otherwise. */
+  readonly ids = new Map<number, NamespaceIds>();
+  nmic = 0;
+  cntlid = 7;
   readonly waitingEvents: { association: Association; cid: number }[] = [];
   /** Connections are refused while true. */
   down = false;
@@ -97,8 +103,16 @@ export class FakeController implements HostPlatform {
   readonly #associations: Association[] = [];
   readonly #out = new Outbox();
 
-  constructor(options: Partial<HostControllerOptions> = {}) {
-    this.host = new HostController(
+  /** @param make the controller on the host's side; default: one that belongs to no subsystem */
+  constructor(
+    options: Partial<HostControllerOptions> = {},
+    make: (options: HostControllerOptions, platform: HostPlatform, events: HostControllerEvents) => HostController = (
+      ...given
+    ) => new HostController(...given),
+    clock = new FakeClock(1000),
+  ) {
+    this.clock = clock;
+    this.host = make(
       {
         nqn: 'nqn.test:subsystem',
         hostnqn: 'nqn.test:host',
@@ -230,7 +244,7 @@ export class FakeController implements HostPlatform {
   }
 
   #answer(association: Association, { name, view, cid }: SeenCommand): Reply | 'silence' {
-    if (name === 'Connect') return { dw0: 7 };
+    if (name === 'Connect') return { dw0: this.cntlid };
     if (name === 'Async Event') {
       this.waitingEvents.push({ association, cid });
       return 'silence';
@@ -256,10 +270,11 @@ export class FakeController implements HostPlatform {
       return namespaceList(nsids.slice(0, 1024));
     }
     if (cns === Cns.NamespaceDescriptorList)
-      return namespaceDescriptors({ nguid: new Uint8Array(16).fill(nsid & 255) });
+      return namespaceDescriptors(this.ids.get(nsid) ?? { nguid: new Uint8Array(16).fill(nsid & 255) });
     return IdentifyNamespace.toBytes({
       nsze: this.namespaces.get(nsid) ?? 0,
       ncap: this.namespaces.get(nsid) ?? 0,
+      nmic: this.nmic,
       lbaf: [{ ms: 0, lbads: 9, rp: 0 }],
     });
   }

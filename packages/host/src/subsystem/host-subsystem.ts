@@ -1,6 +1,6 @@
 import { type Clock, NEVER, NvbraidError } from '@nvbraid/base';
 import { ActiveCounter, Iopolicy } from '@nvbraid/multipath';
-import { type AnaLog, Cmic, type NamespaceIds, Nmic } from '@nvbraid/wire';
+import { type AnaLog, Cmic, Nmic } from '@nvbraid/wire';
 import type { AsyncEvent } from '../async-events.ts';
 import type { HostControllerEvents, HostControllerOptions, HostPlatform } from '../controller-interface.ts';
 import type { HostControllerState } from '../controller-states.ts';
@@ -10,6 +10,7 @@ import { type NamespaceInfo, sameNamespace } from '../namespace-info.ts';
 import { resetAllLost, resetEvent } from './cross-reset.ts';
 import { Fences } from './fences.ts';
 import { NamespaceHead } from './namespace-head.ts';
+import { NamespaceRegistry, sameIds } from './namespace-registry.ts';
 import { NvmePath } from './nvme-path.ts';
 
 export interface HostSubsystemOptions {
@@ -48,28 +49,6 @@ export interface HostSubsystemEvents {
   wake?(): void;
 }
 
-/** Identifiers of namespaces that this host uses, over all subsystems: two subsystems must not claim the same disk. */
-export class NamespaceRegistry {
-  readonly #owners = new Map<string, NamespaceHead>();
-
-  /** The head of another subsystem that has one of these identifiers. */
-  conflict(ids: NamespaceIds, subsystem: HostSubsystem): { readonly id: string; readonly head: NamespaceHead } | null {
-    for (const id of idKeys(ids)) {
-      const head = this.#owners.get(id);
-      if (head !== undefined && head.subsystem !== subsystem) return { id, head };
-    }
-    return null;
-  }
-
-  add(head: NamespaceHead): void {
-    for (const id of idKeys(head.info.descriptors)) this.#owners.set(id, head);
-  }
-
-  delete(head: NamespaceHead): void {
-    for (const [id, owner] of this.#owners) if (owner === head) this.#owners.delete(id);
-  }
-}
-
 interface Member {
   readonly controller: HostController;
   readonly inner: HostControllerEvents;
@@ -100,6 +79,8 @@ export class HostSubsystem {
   readonly #members = new Map<HostController, Member>();
   #maxTransferBytes = TRANSFER_BYTES_MAX;
   #indices = 0;
+  /** Namespaces that were refused are to be looked at again. */
+  #offered = false;
 
   constructor(
     options: HostSubsystemOptions,
@@ -235,6 +216,7 @@ export class HostSubsystem {
     if (state === 'dead') {
       this.#members.delete(controller);
       this.#maxTransferBytes = this.#leastTransferBytes();
+      if (this.#members.size === 0) this.#registry.forget(this);
       this.#kick();
     }
     // One that was asked to reset another is gone, and what it was asked with it.
@@ -247,6 +229,7 @@ export class HostSubsystem {
     const log = member.controller.anaLog;
     for (const path of member.paths.values()) {
       if (log !== null) this.#applyAna(path, log);
+      else path.setAna(0, null);
       if (path.ready && !path.anaPending) path.namespaceHead.setLive(path);
     }
     this.#kick();
@@ -287,7 +270,7 @@ export class HostSubsystem {
       if (info === undefined) {
         if (path !== undefined) this.#removePath(member, path);
       } else if (path === undefined) this.#addPath(member, info);
-      else if (sameIds(path.info, info)) this.#changed(path, info);
+      else if (sameIds(path.info.descriptors, info.descriptors)) this.#changed(path, info);
       else {
         // The number has another disk behind it now.
         this.#removePath(member, path);
@@ -311,6 +294,22 @@ export class HostSubsystem {
     this.#tellUse(path);
   }
 
+  /** Namespaces that were refused may be used now: whoever had their identifiers is gone. */
+  offerAgain(): void {
+    this.#offered = true;
+    this.wake();
+  }
+
+  #offer(): void {
+    this.#offered = false;
+    for (const member of this.#members.values()) {
+      if (member.controller.isDeleting) continue;
+      for (const info of member.controller.namespaces.values()) {
+        if (!member.paths.has(info.nsid)) this.#addPath(member, info);
+      }
+    }
+  }
+
   /** The head that a path to this namespace belongs to; null after a sentence that says why there is none. */
   #headFor(info: NamespaceInfo): NamespaceHead | null {
     const { nsid } = info;
@@ -320,13 +319,10 @@ export class HostSubsystem {
     };
     const known = this.heads.get(nsid);
     if (known !== undefined && !known.gone) {
-      if (known.paths.length > 0 && ((info.identify.nmic | ~0) & known.info.identify.nmic & Nmic.Shared) === 0) {
+      if (known.paths.length > 0 && (info.identify.nmic & known.info.identify.nmic & Nmic.Shared) === 0) {
         return refused('it is reached by two controllers, but not declared as shared (NMIC)');
       }
-      if ((info.identify.nmic & Nmic.Shared) === 0 && known.paths.length > 0) {
-        return refused('it is reached by two controllers, but not declared as shared (NMIC)');
-      }
-      if (!sameIds(known.info, info)) {
+      if (!sameIds(known.info.descriptors, info.descriptors)) {
         return refused('its identifiers differ from those that another controller tells for the same number');
       }
       return known;
@@ -442,12 +438,14 @@ export class HostSubsystem {
   // ---------------------------------------------------------------- time
 
   get nextDeadlineMs(): number {
+    if (this.#offered) return Number.NEGATIVE_INFINITY;
     let next = this.fences.nextDeadlineMs;
     for (const head of this.heads.values()) next = Math.min(next, head.nextDeadlineMs());
     return next;
   }
 
   tick(nowMs: number): void {
+    if (this.#offered) this.#offer();
     this.fences.tick(nowMs);
     for (const head of [...this.heads.values()]) if (head.nextDeadlineMs() <= nowMs) head.tick(nowMs);
   }
@@ -463,23 +461,4 @@ export class HostSubsystem {
   get empty(): boolean {
     return this.#members.size === 0 && this.heads.size === 0 && this.fences.nextDeadlineMs === NEVER;
   }
-}
-
-/** The same disk: identical identifiers, the command set's included. */
-function sameIds(a: NamespaceInfo, b: NamespaceInfo): boolean {
-  return a === b || idKeys(a.descriptors, true).join() === idKeys(b.descriptors, true).join();
-}
-
-function idKeys(ids: NamespaceIds, csi = false): string[] {
-  const keys: string[] = [];
-  for (const [name, value] of Object.entries(ids)) {
-    if (name === 'csi') {
-      if (csi) keys.push(`csi ${String(value)}`);
-    } else keys.push(`${name} ${value instanceof Uint8Array ? hex(value) : String(value)}`);
-  }
-  return keys.sort();
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
