@@ -83,6 +83,8 @@ export class HostController implements HostQueueOwner {
   #refresh: Task | null = null;
   #rescanWanted = false;
   #anaWanted = false;
+  /** Commands were refused for an ANA state that the log has not told. */
+  #anaDoubted = false;
   #opening: HostQueue | null = null;
   #opened: (() => void) | null = null;
   #keepAlive: KeepAlive | null = null;
@@ -194,9 +196,10 @@ export class HostController implements HostQueueOwner {
     return true;
   }
 
-  /** Reads the ANA log again: what it said last is doubted. */
+  /** Reads the ANA log again: what it said last is doubted. A controller that cannot tell then is reset. */
   requestAna(): void {
     this.#anaWanted = true;
+    this.#anaDoubted = true;
     this.#startRefresh();
   }
 
@@ -371,13 +374,15 @@ export class HostController implements HostQueueOwner {
     this.#startRefresh();
   }
 
-  *#readAna(channel: AdminChannel): Steps {
-    if (!reportsAna(this.identify!) || this.ioQueues.length === 0) return;
+  /** False when nothing has been learned. */
+  *#readAna(channel: AdminChannel): Steps<boolean> {
+    if (!reportsAna(this.identify!) || this.ioQueues.length === 0) return false;
     const log = yield* readAnaLog(channel, this.identify!, this.maxTransferBytes, (why) => this.#events.log?.(why));
-    if (log === null) return;
+    if (log === null) return false;
     this.anaLog = log;
     this.#watchTransition(log);
     this.#events.anaRead(log);
+    return true;
   }
 
   /** A group may be in change for ANATT at most; a controller that forgets to say that it is over is reset. */
@@ -430,14 +435,21 @@ export class HostController implements HostQueueOwner {
     if ((!this.#rescanWanted && !this.#anaWanted) || this.state !== 'live') return;
     if (this.#refresh !== null && !this.#refresh.over) return;
     // What fails for another reason than a lost connection leaves the old state standing.
-    this.#refresh = new Task(this.#refreshSteps(this.#channel!), () => this.#startRefresh());
+    this.#refresh = new Task(this.#refreshSteps(this.#channel!), () => {
+      if (!this.#anaDoubted || this.#anaWanted) this.#startRefresh();
+      else
+        this.#lost(new NvbraidError('EPROTO', 'commands are refused for an ANA state that the controller cannot tell'));
+    });
     this.#refresh.start();
   }
 
   *#refreshSteps(channel: AdminChannel): Steps {
     if (this.#anaWanted) {
+      const doubted = this.#anaDoubted;
       this.#anaWanted = false;
-      return yield* this.#readAna(channel);
+      this.#anaDoubted = false;
+      if (!(yield* this.#readAna(channel))) this.#anaDoubted ||= doubted;
+      return;
     }
     this.#rescanWanted = false;
     yield* acknowledgeNamespaceChange(channel);
@@ -495,6 +507,7 @@ export class HostController implements HostQueueOwner {
     this.#refresh = null;
     this.#rescanWanted = false;
     this.#anaWanted = false;
+    this.#anaDoubted = false;
     this.#keepAlive = null;
     this.#aborts = null;
     this.#channel = null;

@@ -69,7 +69,7 @@ const TEMPLATE: HeadTemplate<NvmePath, NvmeBio> = {
   removeHead: (head) => (head as NamespaceHead).subsystem.headRemoved(head as NamespaceHead),
   failover: (path, bio) => {
     const { driverStatus } = bio;
-    if (isAnaError(driverStatus) && path.anaState !== null) {
+    if (isAnaError(driverStatus)) {
       path.anaPending = true;
       path.controller.requestAna();
     }
