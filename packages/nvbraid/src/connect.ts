@@ -44,7 +44,7 @@ export async function connectController(options: ControllerOptions): Promise<Hos
  * @throws NvbraidError, NvmeError as `connectController`, of the first path, when none could be connected
  */
 export async function connectSubsystem(options: ConnectOptions): Promise<HostSubsystem> {
-  const { paths, iopolicy, safeFailover, delayedRemovalSecs, signal, ...common } = options;
+  const { paths, iopolicy, safeFailover, delayedRemovalSecs, controllerNumbers, signal, ...common } = options;
   const ways = paths ?? (options.traddr === undefined ? [] : [{ traddr: options.traddr }]);
   if (ways.length === 0) throw new NvbraidError('EINVAL', 'no path is named: give traddr, or paths');
   if (signal?.aborted) throw aborted(options.nqn, signal);
@@ -52,6 +52,7 @@ export async function connectSubsystem(options: ConnectOptions): Promise<HostSub
     ...(iopolicy === undefined ? {} : { iopolicy }),
     ...(safeFailover === undefined ? {} : { safeFailover }),
     ...(delayedRemovalSecs === undefined ? {} : { delayedRemovalSecs }),
+    ...(controllerNumbers === undefined ? {} : { controllerNumbers }),
   });
   const onAbort = (): void => void subsystem.disconnect();
   signal?.addEventListener('abort', onAbort, { once: true });

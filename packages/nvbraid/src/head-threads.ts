@@ -5,27 +5,40 @@ import { NvbraidError } from '@nvbraid/base';
 import { NvmeError } from '@nvbraid/host';
 import { DescriptorLedger } from '@nvbraid/transport';
 import type { ConnectOptions } from './connect.ts';
-import type {
-  FromHeadWorker,
-  HeadThreadStatus,
-  HeadWorkerData,
-  OfferedHead,
-  PostedError,
-  ToHeadWorker,
+import {
+  type FromHeadWorker,
+  type HeadThreadStatus,
+  type HeadWorkerData,
+  type OfferedHead,
+  type PostedError,
+  THREAD_STATUS,
+  type ToHeadWorker,
 } from './head-worker-messages.ts';
 import { hostIdentity } from './host-identity.ts';
 import { HEAD_RESTART_MS, HEAD_RESTART_MS_MAX, HEAD_THREADS_MAX } from './host-limits.ts';
 import { POOL_BYTES } from './limits.ts';
+import type { LocalTarget } from './local-target.ts';
 import type { NbdPlace } from './nbd-server.ts';
 
-export type { HeadThreadStatus, OfferedHead } from './head-worker-messages.ts';
+export type { HeadMethods, HeadThreadStatus, OfferedHead } from './head-worker-messages.ts';
+export type { LocalTarget } from './local-target.ts';
 
-export interface NbdHeadsOptions extends Omit<ConnectOptions, 'signal'> {
+export interface NbdHeadsOptions extends ConnectOptions {
   /** Of the first thread. Further ones listen beside it: PATH.1, PATH.2 …, or on the ports that follow (0: on any). */
   readonly place: NbdPlace;
   /** Threads that the namespaces are spread over, default 1. */
   readonly threads?: number;
+  /**
+   * Serves these namespaces itself instead of connecting to a target, and offers them. Of one thread alone, which is not
+   * started again when it dies: what is in memory would be another disk.
+   */
+  readonly local?: LocalTarget;
+  /** URL of a module that exports `headMethods`, a `MakeHeadMethods`: what `call` can do. It is loaded in every thread. */
+  readonly methods?: string;
 }
+
+/** What threads connect with, as far as it can change while they run. */
+export type RememberedOptions = Pick<ConnectOptions, 'paths' | 'iopolicy'>;
 
 /** A namespace that is offered, and where. */
 export interface NbdOffer extends OfferedHead {
@@ -60,10 +73,11 @@ export class NbdHeads extends EventEmitter<HeadThreadsEventMap> {
 
   /**
    * Fulfilled when all threads listen.
-   * @throws NvbraidError, NvmeError as `connectSubsystem` and `NbdServer.listen`; EINVAL
+   * @throws NvbraidError, NvmeError as `connectSubsystem` and `NbdServer.listen`; EINVAL, EABORTED
    */
   static async start(options: NbdHeadsOptions): Promise<NbdHeads> {
-    const { threads: count = 1, place, ...connect } = options;
+    const { threads: count = 1, place, local = null, methods = null, signal, ...connect } = options;
+    if (local !== null && count !== 1) throw new NvbraidError('EINVAL', 'what is served here is served by one thread');
     if (!Number.isInteger(count) || count < 1 || count > HEAD_THREADS_MAX) {
       throw new NvbraidError('EINVAL', `threads is a whole number from 1 to ${HEAD_THREADS_MAX}: ${count}`);
     }
@@ -78,15 +92,23 @@ export class NbdHeads extends EventEmitter<HeadThreadsEventMap> {
           thread,
           threads: count,
           poolBytes: POOL_BYTES,
+          local,
+          methods,
         }),
     );
     const all = new NbdHeads(threads);
     for (const thread of threads) thread.tell = all;
+    const onAbort = (): void => {
+      for (const thread of threads) void thread.kill();
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted) onAbort();
     const results = await Promise.allSettled(threads.map((thread) => thread.start()));
+    signal?.removeEventListener('abort', onAbort);
     const failed = results.find((result) => result.status === 'rejected');
-    if (failed === undefined) return all;
+    if (failed === undefined && !signal?.aborted) return all;
     await all.close();
-    throw failed.reason;
+    throw signal?.aborted ? new NvbraidError('EABORTED', `connecting to ${connect.nqn} was aborted`) : failed!.reason;
   }
 
   /** What is offered now, by nsid; nothing of a thread that is being started again. */
@@ -103,10 +125,32 @@ export class NbdHeads extends EventEmitter<HeadThreadsEventMap> {
     return this.#threads[0]!.stallBound;
   }
 
+  get threads(): number {
+    return this.#threads.length;
+  }
+
+  /** Names of what can be called. */
+  get methods(): readonly string[] {
+    return this.#threads.find(({ methods }) => methods.length > 0)?.methods ?? [];
+  }
+
+  /**
+   * Calls a method of the module that was named, in one thread.
+   * @throws what the method throws; EWOULDBLOCK while the thread is being started again
+   */
+  call(thread: number, method: string, params: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    return this.#threads[thread]!.call(method, params);
+  }
+
   /** How the threads stand; those that are being started again are not there. */
   async status(): Promise<HeadThreadStatus[]> {
-    const all = await Promise.all(this.#threads.map((thread) => thread.status()));
-    return all.filter((status) => status !== null);
+    const all = await Promise.allSettled(this.#threads.map((thread) => thread.call(THREAD_STATUS, {})));
+    return all.flatMap((result) => (result.status === 'fulfilled' ? [result.value as HeadThreadStatus] : []));
+  }
+
+  /** What threads connect with that are started again. Those that run are told by `call`. */
+  remember(options: RememberedOptions): void {
+    for (const thread of this.#threads) thread.remember(options);
   }
 
   /** Ends a thread as if it had failed: its clients are cut off, and a new one takes its place. */
@@ -114,9 +158,13 @@ export class NbdHeads extends EventEmitter<HeadThreadsEventMap> {
     await this.#threads[thread]?.kill();
   }
 
-  /** Takes nothing new, answers what is under way, makes it stable, and disconnects. */
-  async close(): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread.close()));
+  /**
+   * Takes nothing new, answers what is under way, makes it stable, and disconnects.
+   * @returns false when not everything is stable; `log` has said why
+   */
+  async close(): Promise<boolean> {
+    const stable = await Promise.all(this.#threads.map((thread) => thread.close()));
+    return !stable.includes(false);
   }
 }
 
@@ -148,9 +196,10 @@ class HeadThread {
   #closing = false;
   #restart: NodeJS.Timeout | null = null;
   #attempts = 0;
-  #onStopped: (() => void) | null = null;
+  methods: readonly string[] = [];
+  #onStopped: ((stable: boolean) => void) | null = null;
   #nextId = 1;
-  readonly #asked = new Map<number, (status: HeadThreadStatus | null) => void>();
+  readonly #asked = new Map<number, PromiseWithResolvers<unknown>>();
 
   constructor(settings: Settings) {
     this.thread = settings.thread;
@@ -197,6 +246,7 @@ class HeadThread {
         this.uri = message.uri;
         this.heads = message.heads;
         this.stallBound = message.stallBound;
+        this.methods = message.methods;
         this.#keepPort();
         this.tell!.emit('changed');
         break;
@@ -210,13 +260,19 @@ class HeadThread {
       case 'log':
         this.tell!.emit('log', message.message);
         break;
-      case 'status':
-        this.#asked.get(message.id)?.(message.status);
+      case 'answer':
+        this.#asked.get(message.id)?.resolve(message.result);
+        this.#asked.delete(message.id);
+        break;
+      case 'refusal':
+        this.#asked.get(message.id)?.reject(errorOf(message.error));
         this.#asked.delete(message.id);
         break;
       case 'closed':
-        if (message.error === null) this.#onStopped?.();
-        else if (!this.#closing) this.tell!.emit('closed', errorOf(message.error));
+        if (!this.#closing) this.tell!.emit('closed', errorOf(message.error));
+        break;
+      case 'stopped':
+        this.#onStopped?.(message.stable);
         break;
     }
   }
@@ -236,11 +292,13 @@ class HeadThread {
     this.#worker = null;
     this.uri = '';
     this.heads = [];
-    for (const answer of this.#asked.values()) answer(null);
+    for (const { reject } of this.#asked.values()) reject(reason);
     this.#asked.clear();
-    this.#onStopped?.();
+    // It has not said that all is stable.
+    this.#onStopped?.(false);
     // One that never came up is told by the promise of `start`.
     if (this.#closing || (!wasReady && this.#attempts === 0)) return;
+    if (this.#settings.local !== null) return void this.tell!.emit('closed', reason);
     const waitMs = Math.min(HEAD_RESTART_MS_MAX, HEAD_RESTART_MS * 2 ** this.#attempts++);
     this.tell!.emit('changed');
     this.tell!.emit('log', `${reason.message}; it is started again in ${waitMs} ms`);
@@ -250,13 +308,19 @@ class HeadThread {
     }, waitMs);
   }
 
-  status(): Promise<HeadThreadStatus | null> {
-    if (this.uri === '') return Promise.resolve(null);
-    return new Promise((resolve) => {
-      const id = this.#nextId++;
-      this.#asked.set(id, resolve);
-      this.#post({ kind: 'status', id });
-    });
+  async call(method: string, params: Readonly<Record<string, unknown>>): Promise<unknown> {
+    if (this.uri === '') {
+      throw new NvbraidError('EWOULDBLOCK', `head thread ${this.thread} is being started again: try again`);
+    }
+    const id = this.#nextId++;
+    const answer = Promise.withResolvers<unknown>();
+    this.#asked.set(id, answer);
+    this.#post({ kind: 'call', id, method, params });
+    return answer.promise;
+  }
+
+  remember(options: RememberedOptions): void {
+    this.#settings = { ...this.#settings, options: { ...this.#settings.options, ...options } };
   }
 
   async kill(): Promise<void> {
@@ -264,17 +328,19 @@ class HeadThread {
     await this.#ended;
   }
 
-  async close(): Promise<void> {
+  async close(): Promise<boolean> {
     this.#closing = true;
     if (this.#restart !== null) clearTimeout(this.#restart);
+    let stable = true;
     if (this.uri !== '') {
-      const stopped = new Promise<void>((resolve) => {
+      const stopped = new Promise<boolean>((resolve) => {
         this.#onStopped = resolve;
       });
       this.#post({ kind: 'stop' });
-      await stopped;
+      stable = await stopped;
     }
     await this.kill();
+    return stable;
   }
 
   #post(message: ToHeadWorker): void {
@@ -282,8 +348,8 @@ class HeadThread {
   }
 }
 
-function errorOf({ code, message, status }: PostedError): NvbraidError {
-  if (status === null) return new NvbraidError(code, message);
+function errorOf({ code, message, status, context }: PostedError): NvbraidError {
+  if (status === null) return new NvbraidError(code, message, { context });
   const error = new NvmeError('NVMe', status);
   error.message = message;
   return error;

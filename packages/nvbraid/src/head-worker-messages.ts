@@ -1,6 +1,7 @@
 import type { ErrorCode } from '@nvbraid/base';
 import type { ConnectOptions } from './connect.ts';
-import type { HeadStatus } from './host-subsystem.ts';
+import type { HeadStatus, HostSubsystem } from './host-subsystem.ts';
+import type { LocalTarget } from './local-target.ts';
 import type { NbdPlace } from './nbd-server.ts';
 
 /** What a head thread is started with. */
@@ -11,6 +12,10 @@ export interface HeadWorkerData {
   readonly thread: number;
   readonly threads: number;
   readonly poolBytes: number;
+  /** What it serves itself, and connects to; null: it connects by the options. */
+  readonly local: LocalTarget | null;
+  /** URL of a module whose `headMethods` answers calls, besides our own. */
+  readonly methods: string | null;
   /** Of a DescriptorLedger. */
   readonly ledger: SharedArrayBuffer;
 }
@@ -31,7 +36,18 @@ export interface PostedError {
   readonly message: string;
   /** NVMe status of an NvmeError. */
   readonly status: number | null;
+  readonly context: Readonly<Record<string, string | number | boolean>>;
 }
+
+/** Answers a call. What it throws is thrown to the caller. */
+export type HeadMethod = (params: Readonly<Record<string, unknown>>) => unknown;
+export type HeadMethods = Readonly<Record<string, HeadMethod>>;
+
+/** What a module of methods exports as `headMethods`; run in every head thread. */
+export type MakeHeadMethods = (subsystem: HostSubsystem, options: Omit<ConnectOptions, 'signal'>) => HeadMethods;
+
+/** The method that every thread has. */
+export const THREAD_STATUS = 'head-thread-status';
 
 /** How a thread stands. */
 export interface HeadThreadStatus {
@@ -45,7 +61,14 @@ export interface HeadThreadStatus {
   readonly heads: readonly HeadStatus[];
 }
 
-export type ToHeadWorker = { readonly kind: 'status'; readonly id: number } | { readonly kind: 'stop' };
+export type ToHeadWorker =
+  | {
+      readonly kind: 'call';
+      readonly id: number;
+      readonly method: string;
+      readonly params: Readonly<Record<string, unknown>>;
+    }
+  | { readonly kind: 'stop' };
 
 export type FromHeadWorker =
   | {
@@ -54,11 +77,16 @@ export type FromHeadWorker =
       readonly heads: readonly OfferedHead[];
       /** How long a write may wait for a lost path, and how that is made up. */
       readonly stallBound: { readonly ms: number; readonly formula: string };
+      /** Names of what can be called. */
+      readonly methods: readonly string[];
     }
   | { readonly kind: 'failed'; readonly error: PostedError }
   | { readonly kind: 'heads'; readonly heads: readonly OfferedHead[] }
   | { readonly kind: 'path'; readonly path: string; readonly state: string }
   | { readonly kind: 'log'; readonly message: string }
-  | { readonly kind: 'status'; readonly id: number; readonly status: HeadThreadStatus }
-  /** All controllers are given up; null after `stop`. */
-  | { readonly kind: 'closed'; readonly error: PostedError | null };
+  | { readonly kind: 'answer'; readonly id: number; readonly result: unknown }
+  | { readonly kind: 'refusal'; readonly id: number; readonly error: PostedError }
+  /** All controllers are given up. */
+  | { readonly kind: 'closed'; readonly error: PostedError }
+  /** After `stop`. @param stable all that clients have written is */
+  | { readonly kind: 'stopped'; readonly stable: boolean };

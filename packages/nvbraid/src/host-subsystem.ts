@@ -34,6 +34,8 @@ export interface SubsystemOptions {
   readonly safeFailover?: boolean;
   /** How long a namespace outlives its last path, in seconds: calls wait meanwhile. Default 0. */
   readonly delayedRemovalSecs?: number;
+  /** Numbers of its controllers in names: the first, and from one to the next. Default 1 and 1. */
+  readonly controllerNumbers?: { readonly first: number; readonly step: number };
 }
 
 /** How one path stands, for people and monitoring. */
@@ -139,6 +141,7 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
         ...(options.iopolicy === undefined ? {} : { iopolicy: options.iopolicy }),
         ...(options.safeFailover === undefined ? {} : { safeFailover: options.safeFailover }),
         ...(options.delayedRemovalSecs === undefined ? {} : { delayedRemovalSecs: options.delayedRemovalSecs }),
+        ...(options.controllerNumbers === undefined ? {} : { controllerNumbers: options.controllerNumbers }),
       },
       systemClock,
       {

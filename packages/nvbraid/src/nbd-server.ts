@@ -128,9 +128,12 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
     this.#retrying = false;
   }
 
-  /** Takes nothing new, answers what is under way, makes it stable, and closes. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  /**
+   * Takes nothing new, answers what is under way, makes it stable, and closes.
+   * @returns false when not everything is stable; `log` has said why
+   */
+  async close(): Promise<boolean> {
+    if (this.#closed) return true;
     this.#closed = true;
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     for (const session of this.#drivers.keys()) session.close();
@@ -143,19 +146,23 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
     }, NBD_HANDSHAKE_MS);
     await gone;
     clearTimeout(timer);
-    await Promise.all([...this.#devices].map((device) => this.#settle(device)));
+    const stable = await Promise.all([...this.#devices].map((device) => this.#settle(device)));
+    return !stable.includes(false);
   }
 
   /** The last word: clients may have left without a Flush. */
-  async #settle(device: BlockDevice): Promise<void> {
+  async #settle(device: BlockDevice): Promise<boolean> {
+    let stable = true;
     if (device.volatileWriteCache && !device.readOnly) {
       const result = await flush(device, NBD_FLUSH_MS);
       if (result === null) this.emit('log', 'the last Flush has not ended in time: what was not flushed may be lost');
       else if (result !== IoResult.Ok) this.emit('log', 'the last Flush failed: what was not flushed may be lost');
       // Nothing to wait for: what is under way ends when its connection does.
-      if (result === null) return;
+      if (result === null) return false;
+      stable = result === IoResult.Ok;
     }
     await device.close();
+    return stable;
   }
 
   #checkEmpty(): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -255,6 +256,48 @@ describe('heads on threads', () => {
     await until(() => heads.offers.length === 2, 'the thread is back');
     assert.deepEqual(heads.offers, before);
     assert.deepEqual(await (await client(1)).read(0, 4096), Buffer.alloc(4096, 9));
+  });
+
+  test('calls go to a module of methods in each thread; what is remembered holds for a thread that comes back', async () => {
+    const { ports } = await served(2);
+    const methods = new URL('./support/head-methods.ts', import.meta.url).href;
+    const options = { nqn: NQN, paths: pathsOf([ports[0]!]), threads: 2, place: { path: socket }, methods };
+    const heads = await NbdHeads.start(options);
+    cleanups.push(() => heads.close());
+    assert.deepEqual(heads.methods.slice(0, 2), ['describe', 'refuse']);
+    const described = (thread: number) => heads.call(thread, 'describe') as Promise<Record<string, unknown>>;
+    assert.deepEqual((await described(0)).controllers, ['nvme1']);
+    assert.deepEqual((await described(1)).controllers, ['nvme2'], 'no name twice');
+    await assert.rejects(heads.call(1, 'refuse', { why: 'full moon' }), {
+      code: 'EBUSY',
+      message: 'full moon',
+      context: { lucky: 7 },
+    });
+    await assert.rejects(heads.call(0, 'toString'), { code: 'EINVAL' });
+    heads.remember({ paths: pathsOf(ports), iopolicy: 'round-robin' });
+    await heads.restart(1);
+    await assert.rejects(described(1), { code: 'EWOULDBLOCK' });
+    await until(() => heads.offers.length === 2, 'the thread is back');
+    const after = await described(1);
+    assert.deepEqual([after.iopolicy, after.controllers], ['round-robin', ['nvme2', 'nvme4']]);
+    assert.deepEqual(new Set(after.ports as number[]), new Set(pathsOf(ports).map(({ trsvcid }) => Number(trsvcid))));
+  });
+
+  test('what a thread serves itself is gone with it, and is not offered again as an empty disk', async () => {
+    const local = { nqn: NQN, namespaces: [{ device: memoryDevice({ size: 1 << 20 }) }] };
+    const options = { nqn: NQN, local, place: { path: socket } };
+    await assert.rejects(NbdHeads.start({ ...options, threads: 2 }), { code: 'EINVAL' });
+    const heads = await NbdHeads.start(options);
+    cleanups.push(() => heads.close());
+    const { server, name } = heads.offers[0]!;
+    const client = await NbdClient.connect(server, name);
+    await client.write(0, Buffer.alloc(4096, 5));
+    const closed = once(heads, 'closed');
+    await heads.restart(0);
+    await client.closed;
+    assert.match(((await closed)[0] as Error).message, /head thread 0 ended/);
+    await assert.rejects(NbdClient.connect(server, name));
+    assert.equal(await heads.close(), true);
   });
 
   test('what keeps a thread from starting is told as connect tells it', async () => {

@@ -27,6 +27,13 @@ export interface HostSubsystemOptions {
   /** How long a head outlives its last path, in seconds. Default 0. */
   readonly delayedRemovalSecs?: number;
   readonly nodeCount?: number;
+  /** Numbers of controllers in names: the first, and from one to the next. Default 1 and 1. */
+  readonly controllerNumbers?: ControllerNumbers;
+}
+
+export interface ControllerNumbers {
+  readonly first: number;
+  readonly step: number;
 }
 
 /** What a subsystem tells. Called synchronously: what listeners do must wait until the call has returned. */
@@ -78,9 +85,10 @@ export class HostSubsystem {
   readonly #registry: NamespaceRegistry;
   readonly #members = new Map<HostController, Member>();
   #maxTransferBytes = TRANSFER_BYTES_MAX;
-  #indices = 0;
   /** Namespaces that were refused are to be looked at again. */
   #offered = false;
+  readonly #numberStep: number;
+  #nextNumber: number;
 
   constructor(
     options: HostSubsystemOptions,
@@ -95,6 +103,8 @@ export class HostSubsystem {
     this.nodeCount = options.nodeCount ?? 1;
     this.delayedRemovalSecs = options.delayedRemovalSecs ?? 0;
     this.#registry = registry;
+    this.#nextNumber = options.controllerNumbers?.first ?? 1;
+    this.#numberStep = options.controllerNumbers?.step ?? 1;
     this.iopolicy = new Iopolicy({
       ...(options.iopolicy === undefined ? {} : { initial: options.iopolicy }),
       log: (message) => this.log(message),
@@ -159,9 +169,10 @@ export class HostSubsystem {
       }),
       inner,
       nrActive: new ActiveCounter(),
-      index: ++this.#indices,
+      index: this.#nextNumber,
       paths: new Map(),
     };
+    this.#nextNumber += this.#numberStep;
     this.#members.set(member.controller, member);
     return member.controller;
   }

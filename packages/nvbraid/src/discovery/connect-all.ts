@@ -16,7 +16,7 @@ export interface KnownSubsystem {
 }
 
 /** Options of `connectAll`. Those of `ControllerOptions` count where a service or a path says nothing else. */
-export interface ConnectAllOptions extends PathDefaults, SubsystemOptions {
+export interface ConnectAllOptions extends PathDefaults, Omit<SubsystemOptions, 'controllerNumbers'> {
   /** One discovery controller; or several by `discovery`. */
   readonly traddr?: string;
   readonly trsvcid?: number | string;
