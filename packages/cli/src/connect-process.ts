@@ -2,6 +2,7 @@ import { ControlServer, type Methods, ownSocketPath } from '@nvbraid/manage';
 import { ANA_STATE_NAMES, statusName } from '@nvbraid/wire';
 import type { HostController, HostHead, HostSubsystem, NvbraidError, PathDefaults } from 'nvbraid';
 import { formatAddress } from './association.ts';
+import { connectStatus } from './connect-status.ts';
 import { controllerMethods } from './control-methods.ts';
 import { sentence } from './explain.ts';
 import { pathMethods } from './path-methods.ts';
@@ -9,9 +10,7 @@ import { formatCount, formatDuration, formatMicroseconds, formatSize, plural } f
 import type { ConnectStatus } from './status.ts';
 import type { StopSignal } from './stop-signal.ts';
 import { subsystemMethods } from './subsystem-methods.ts';
-import { subsystemStatus } from './subsystem-status.ts';
 import type { Terminal } from './terminal.ts';
-import { version } from './version.ts';
 
 /** Failovers of one path within this time are one line: there may be as many as commands under way. */
 const FAILOVER_LINE_MS = 200;
@@ -208,29 +207,7 @@ export class ConnectProcess {
   }
 
   #status(): ConnectStatus {
-    const subsystem = this.#subsystem;
-    const { controllers } = subsystem;
-    const shown = controllers.find(({ state }) => state === 'live') ?? controllers[0] ?? this.#first;
-    const { sn, mn, fr } = shown.identify;
-    const { transport, traddr, trsvcid } = shown.place!;
-    return {
-      role: 'connect',
-      pid: process.pid,
-      version: version(),
-      uptimeSeconds: Math.round((performance.now() - this.#startedMs) / 1000),
-      state: shown.state,
-      cntlid: shown.cntlid,
-      hostnqn: shown.hostnqn,
-      hostid: shown.hostid,
-      address: { transport, traddr, trsvcid, nqn: subsystem.nqn },
-      serial: sn,
-      model: mn,
-      firmware: fr,
-      nrIoQueues: shown.nrIoQueues,
-      queueSize: shown.queueSize,
-      stats: { ...subsystem.stats() },
-      ...subsystemStatus(subsystem),
-    };
+    return connectStatus(this.#subsystem, this.#first, this.#startedMs);
   }
 
   #announce(socket: string): void {

@@ -5,7 +5,7 @@ import type { Invocation } from './command.ts';
 import { controllerName } from './device-name.ts';
 import { HostSession } from './host-session.ts';
 import type { SessionValues, sessionOptions } from './options.ts';
-import { allStatuses, isConnected } from './process-list.ts';
+import { allStatuses, isConnected, isHost } from './process-list.ts';
 import { ProcessSession, processStatus } from './process-session.ts';
 import type { Session, SessionNamespace } from './session.ts';
 import type { ServeStatus } from './status.ts';
@@ -95,7 +95,7 @@ async function givenAddress(given: SessionGiven, signal: AbortSignal | undefined
  */
 export async function onlyProcess(role?: 'connect' | 'serve'): Promise<string> {
   const running = await runningProcesses();
-  const wanted = running.filter((process) => process.role === (role ?? 'connect'));
+  const wanted = running.filter((process) => (role === 'serve' ? process.role === role : isHost(process)));
   const candidates = role !== undefined || wanted.length > 0 ? wanted : running;
   if (candidates.length === 1) return candidates[0]!.socket;
   if (candidates.length === 0) {
@@ -106,8 +106,11 @@ export async function onlyProcess(role?: 'connect' | 'serve'): Promise<string> {
     );
   }
   const list = candidates.map((process) => process.socket).join(', ');
-  const what = `nvbraid ${candidates[0]!.role}`;
-  throw new NvbraidError('EINVAL', `${what} is running ${candidates.length} times; choose one with --socket: ${list}`);
+  const what = [...new Set(candidates.map((process) => process.role))].join(' and ');
+  throw new NvbraidError(
+    'EINVAL',
+    `nvbraid ${what}: ${candidates.length} are running; choose one with --socket: ${list}`,
+  );
 }
 
 /** The socket of the process that is connected to a subsystem. @throws NvbraidError ENOENT, EINVAL when there are several */

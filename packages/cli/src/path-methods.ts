@@ -42,7 +42,8 @@ export function pathMethods(
   };
 }
 
-function pathOf(params: Params): GivenPath {
+/** @throws NvbraidError EINVAL */
+export function pathOf(params: Params): GivenPath {
   const optional = (name: 'hostTraddr' | 'hostIface'): object =>
     params[name] === undefined ? {} : { [name]: text(params, name) };
   return {

@@ -1,4 +1,4 @@
-import { ControlClient, runningProcesses } from '@nvbraid/manage';
+import { ControlClient, type RunningProcess, runningProcesses } from '@nvbraid/manage';
 import { processStatus } from './process-session.ts';
 import type { ConnectStatus, ProcessStatus } from './status.ts';
 import type { Terminal } from './terminal.ts';
@@ -27,6 +27,20 @@ export async function allStatuses(only: string | undefined, terminal: Terminal |
     }
   }
   return found;
+}
+
+/** Processes that have connected something: `connect`, `connect-all` and `nbd`. */
+export async function hostProcesses(): Promise<RunningProcess[]> {
+  return (await runningProcesses()).filter(isHost);
+}
+
+export function isHost({ role }: RunningProcess): boolean {
+  return role === 'connect' || role === 'nbd';
+}
+
+/** What a person calls it. */
+export function commandOf(status: ProcessStatus): string {
+  return status.role === 'connect' && status.nbd !== undefined ? 'nbd' : status.role;
 }
 
 export function isConnected(found: Found): found is Found<ConnectStatus> {

@@ -66,7 +66,7 @@ export interface SubsystemStatus {
 }
 
 /**
- * What `connect` answers to `status`. State, address, queues are those of the controller that is live, or of the first.
+ * What `connect`, and `nbd`, answer to `status`. State, address, queues are those of the controller that is live, or of the first.
  */
 export interface ConnectStatus extends SubsystemStatus {
   readonly role: 'connect';
@@ -89,6 +89,19 @@ export interface ConnectStatus extends SubsystemStatus {
   readonly nrIoQueues: number;
   readonly queueSize: number;
   readonly stats: Readonly<Record<string, unknown>>;
+  /** Of `nvbraid nbd`. */
+  readonly nbd?: {
+    readonly threads: number;
+    readonly connections: number;
+    readonly exports: readonly {
+      readonly name: string;
+      readonly nsid: number;
+      readonly uri: string;
+      readonly thread: number;
+      /** Connections that use it. */
+      readonly clients: number;
+    }[];
+  };
 }
 
 export type ProcessStatus = ServeStatus | ConnectStatus;

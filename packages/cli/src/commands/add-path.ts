@@ -3,7 +3,7 @@ import { NvbraidError } from 'nvbraid';
 import { formatAddress } from '../association.ts';
 import { command } from '../command.ts';
 import { connectedTo, onlyProcess } from '../open-session.ts';
-import { outputOptions, processOptions } from '../options.ts';
+import { outputOptions, processOptions, TRANSPORTS } from '../options.ts';
 import { parsePath } from '../path-option.ts';
 import { processStatus } from '../process-session.ts';
 
@@ -49,7 +49,9 @@ export const addPath = command({
       if (nqn !== undefined && nqn !== address.nqn) {
         throw new NvbraidError('ENOENT', `process ${status.pid} is connected to ${address.nqn}, not to ${nqn}`);
       }
-      const path = parsePath(operand, { transport: address.transport, trsvcid: PORT });
+      // The others may lead to a target inside the process, which answers that it has no other path.
+      const transport = TRANSPORTS.find((name) => name === address.transport) ?? 'tcp';
+      const path = parsePath(operand, { transport, trsvcid: PORT });
       const added = await client.call('add-path', { ...path, duplicate: options['duplicate-connect'] });
       if (options['output-format'] === 'json') terminal.json(added);
       else {

@@ -1,4 +1,4 @@
-import { ControlClient, runningProcesses } from '@nvbraid/manage';
+import { ControlClient } from '@nvbraid/manage';
 import { connectSubsystem, NvbraidError } from 'nvbraid';
 import { advised } from '../advice.ts';
 import { connectOptions, formatAddress } from '../association.ts';
@@ -16,6 +16,7 @@ import {
   verboseOption,
 } from '../options.ts';
 import { type GivenPath, samePath } from '../path-option.ts';
+import { hostProcesses } from '../process-list.ts';
 import { processStatus } from '../process-session.ts';
 import { StopSignal } from '../stop-signal.ts';
 import type { Terminal } from '../terminal.ts';
@@ -87,8 +88,7 @@ export const connect = command({
 
 /** As the kernel does without duplicate_connect. Who has another path may have meant to add one. */
 async function refuseDuplicate(nqn: string, paths: readonly GivenPath[], terminal: Terminal): Promise<void> {
-  for (const process of await runningProcesses()) {
-    if (process.role !== 'connect') continue;
+  for (const process of await hostProcesses()) {
     const client = await ControlClient.connect(process.socket).catch(() => null);
     if (client === null) continue;
     try {

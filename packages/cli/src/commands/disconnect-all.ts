@@ -1,19 +1,19 @@
-import { ControlClient, runningProcesses } from '@nvbraid/manage';
+import { ControlClient } from '@nvbraid/manage';
 import { command } from '../command.ts';
+import { hostProcesses } from '../process-list.ts';
 import { processStatus } from '../process-session.ts';
 import { plural } from '../size.ts';
 
 export const disconnectAll = command({
   name: 'disconnect-all',
-  summary: 'End all that running nvbraid connect and connect-all have connected',
+  summary: 'End all that running nvbraid connect, connect-all and nbd have connected',
   description: ['Each finishes what is under way, and tells its controllers. It is no error when there is none.'],
   options: {},
   examples: [{ line: 'nvbraid disconnect-all', help: 'before the network is taken down' }],
   async run({ terminal }) {
     let controllers = 0;
     let failed = 0;
-    for (const process of await runningProcesses()) {
-      if (process.role !== 'connect') continue;
+    for (const process of await hostProcesses()) {
       try {
         const client = await ControlClient.connect(process.socket);
         try {

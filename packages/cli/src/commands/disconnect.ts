@@ -1,9 +1,10 @@
-import { ControlClient, runningProcesses } from '@nvbraid/manage';
+import { ControlClient } from '@nvbraid/manage';
 import { NvbraidError } from 'nvbraid';
 import { command } from '../command.ts';
 import { controllerName } from '../device-name.ts';
 import { onlyProcess } from '../open-session.ts';
 import { outputOptions, processOptions } from '../options.ts';
+import { hostProcesses } from '../process-list.ts';
 import { processStatus } from '../process-session.ts';
 import { plural } from '../size.ts';
 import { UsageError } from '../usage-error.ts';
@@ -48,7 +49,7 @@ export const disconnect = command({
         ? [options.socket]
         : nqn === undefined
           ? [await onlyProcess('connect')]
-          : (await runningProcesses()).filter((process) => process.role === 'connect').map((process) => process.socket);
+          : (await hostProcesses()).map((process) => process.socket);
     let count = 0;
     for (const path of sockets) count += await disconnectOne(path, nqn);
     if (count === 0) throw new NvbraidError('ENOENT', `no nvbraid connect here is connected to ${nqn}`);

@@ -2,7 +2,7 @@ import type { HostInfo } from 'nvbraid';
 import { formatAddress } from '../association.ts';
 import { command } from '../command.ts';
 import { outputOptions, processOptions, verboseOption } from '../options.ts';
-import { allStatuses, type Found, isConnected } from '../process-list.ts';
+import { allStatuses, commandOf, type Found, isConnected } from '../process-list.ts';
 import { formatDuration, formatSize, plural } from '../size.ts';
 import type { ConnectStatus, ProcessStatus, ServeStatus } from '../status.ts';
 import { devicesJson } from '../subsystem-json.ts';
@@ -51,13 +51,16 @@ function print(statuses: readonly Found[], verbose: boolean, terminal: Terminal)
   for (const { socket, status } of statuses) {
     terminal.line();
     terminal.line(
-      `process ${status.pid}: nvbraid ${status.role} ${status.version}, up ${formatDuration(status.uptimeSeconds * 1000)}`,
+      `process ${status.pid}: nvbraid ${commandOf(status)} ${status.version}, up ${formatDuration(status.uptimeSeconds * 1000)}`,
     );
     terminal.line(`  socket   ${socket}`);
     if (status.role === 'connect') {
       terminal.line(`  host     ${status.hostnqn} (${status.hostid})`);
       for (const { name, cntlid, nrIoQueues, queueSize, state } of status.controllers) {
         terminal.line(`  queues   ${nrIoQueues} of ${queueSize} entries, controller ${cntlid} (${name}) ${state}`);
+      }
+      for (const { uri, clients } of status.nbd?.exports ?? []) {
+        terminal.line(`  export   ${uri}, ${plural(clients, 'connection')}`);
       }
     } else {
       for (const subsystem of status.subsystems) {
@@ -107,7 +110,7 @@ function rowsOf(
   address: string,
   state: string,
 ): string[][] {
-  const head = [String(status.pid), status.role, nqn];
+  const head = [String(status.pid), commandOf(status), nqn];
   if (namespaces.length === 0) return [[...head, '-', '-', '-', address, state]];
   return namespaces.map(({ nsid, blockSize, blockCount, readOnly }) => [
     ...head,

@@ -1,35 +1,43 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { makeRuntimeDirectory } from '@nvbraid/manage';
-import { NbdHeads, type NbdOffer, type NbdPlace } from 'nvbraid';
+import { type LocalTarget, NbdHeads, type NbdPlace, NvbraidError } from 'nvbraid';
 import { advised } from '../advice.ts';
 import { connectOptions } from '../association.ts';
 import { command } from '../command.ts';
+import { type ChosenDevice, chooseFile, chooseMemory } from '../device-choice.ts';
 import { givenPaths, nqnByAny } from '../given-paths.ts';
+import { KeptFiles } from '../kept-files.ts';
+import { NbdProcess } from '../nbd-process.ts';
 import {
   addressOptions,
   associationOptions,
   multipathOptions,
   outputOptions,
+  ownSocketOptions,
   PORT_MAX,
   queueOptions,
   recoveryOptions,
   verboseOption,
 } from '../options.ts';
-import { formatSize } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
 import type { Terminal } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
+import { checkBlockSize, defaultNqn, withWayOut } from './serve.ts';
 
 const NBD_PORT = 10809;
 const THREADS_MAX = 64;
+const FILES_MAX = 128;
+const METHODS = new URL(`../head-methods${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url).href;
 
 export const nbd = command({
   name: 'nbd',
-  summary: 'Offer the namespaces of a subsystem to NBD clients: qemu, nbdcopy, fio, the kernel',
+  summary: 'Offer a file, or the namespaces of a subsystem, to NBD clients: qemu, nbdcopy, fio, the kernel',
   description: [
-    'Connects by one or more paths, as connect does, and offers each namespace as an NBD export by the name nvme0n1 and by NQN/NSID. The loss of a path is not seen by clients while another one lives or may come back.',
+    'With FILE: serves it as serve does, by a target of its own inside this process, and offers it; nothing listens on a network unless --listen says so. With --size and no FILE it is memory.',
+    'With -a: connects by one or more paths, as connect does, and offers each namespace as an NBD export by the name nvme0n1 and by NQN/NSID. The loss of a path is not seen by clients while another one lives or may come back.',
     'The server listens on a unix socket that its user alone can open, or with --listen on TCP, where NBD knows neither passwords nor encryption. With --threads the namespaces are spread over threads, each of which connects for itself and listens beside the first: PATH.1, PATH.2, or on the ports that follow.',
-    'Ctrl-C takes nothing new, answers what is under way, flushes, and disconnects.',
+    'Answers list-subsys, top, id-ctrl, read, write, set iopolicy, add-path, disconnect and the like by its control socket, as connect does. Ctrl-C, SIGTERM or nvbraid disconnect take nothing new, answer what is under way, flush, and disconnect.',
   ],
   options: {
     ...addressOptions,
@@ -58,21 +66,55 @@ export const nbd = command({
       default: 1,
       help: 'Threads that the namespaces are spread over',
     },
+    size: {
+      type: 'size',
+      value: 'BYTES',
+      min: 512,
+      max: Number.MAX_SAFE_INTEGER,
+      help: 'Size of a FILE that is made; without FILE, of memory',
+    },
+    'block-size': {
+      type: 'size',
+      value: 'BYTES',
+      min: 512,
+      max: 65536,
+      help: 'Logical block size of FILE or memory, as with serve',
+    },
+    'read-only': { type: 'flag', help: 'Refuse writes to FILE' },
+    ...ownSocketOptions,
     ...outputOptions,
     ...verboseOption,
   },
+  operands: { value: 'FILE', help: 'Image file or block device', min: 0, max: FILES_MAX, completes: 'file' },
   examples: [
+    { line: 'nvbraid nbd disk.img -U /tmp/disk.nbd', help: 'a file, with one command' },
+    { line: 'nvbraid nbd --size 1GiB --listen 127.0.0.1', help: 'a disk in memory' },
     { line: 'nvbraid nbd -a 192.168.0.7 --path 192.168.1.7', help: 'two paths to the only subsystem there' },
     {
       line: 'nvbraid nbd -a 192.168.0.7 -U /run/disk.nbd',
       help: 'on a socket of your choice, for nbdcopy disk.img "nbd+unix:///?socket=/run/disk.nbd"',
     },
   ],
-  async run({ options, terminal }) {
+  async run({ options, operands, given, terminal }) {
     const place = placeOf(options['unix-socket'], options.listen);
-    const paths = givenPaths({ ...options, 'duplicate-connect': false });
+    const how = { json: options['output-format'] === 'json', verbose: options.verbose > 0 };
     using stop = new StopSignal(() => terminal.note('closing; once more stops at once'));
     const { signal } = stop;
+    if (offersHere(given, operands)) {
+      const { local, devices } = await localOf(options, operands);
+      warn(place, terminal);
+      const { nqn } = local;
+      const kept = new KeptFiles();
+      try {
+        const heads = await started(NbdHeads.start({ nqn, local, methods: METHODS, place, signal }), devices, options);
+        for (const device of devices) await kept.add(device);
+        const offered = { nqn, paths: [], names: devices.map(({ name }) => name) };
+        return await new NbdProcess(heads, offered, terminal, how).run(options.socket, stop);
+      } finally {
+        await kept.settle();
+      }
+    }
+    const paths = givenPaths({ ...options, 'duplicate-connect': false });
     const nqn = options.nqn ?? (await nqnByAny(paths, options, signal));
     warn(place, terminal);
     const work = NbdHeads.start({
@@ -84,12 +126,82 @@ export const nbd = command({
       delayedRemovalSecs: options['delayed-removal-secs'],
       place,
       threads: options.threads,
+      methods: METHODS,
+      signal,
     });
     const heads = await advised({ ...paths[0]!, nqn }, work);
-    const how = { json: options['output-format'] === 'json', verbose: options.verbose > 0 };
-    return await new NbdProcess(heads, nqn, terminal, how).run(stop);
+    return await new NbdProcess(heads, { nqn, paths, names: null }, terminal, how).run(options.socket, stop);
   },
 });
+
+/** Of what is served here, and of nothing else. */
+const LOCAL_OPTIONS = ['size', 'block-size', 'read-only'];
+/** Of both. */
+const COMMON_OPTIONS = new Set([
+  ...LOCAL_OPTIONS,
+  'nqn',
+  'unix-socket',
+  'listen',
+  'socket',
+  'output-format',
+  'verbose',
+]);
+
+/** Whether files or memory of our own are offered, and not a target. @throws UsageError */
+function offersHere(given: ReadonlySet<string>, operands: readonly string[]): boolean {
+  const asked = LOCAL_OPTIONS.find((name) => given.has(name));
+  if (operands.length === 0 && !given.has('size')) {
+    if (!given.has('traddr') && !given.has('path')) {
+      throw new UsageError('name a FILE to offer, or with -a the address of a target; --size alone offers memory');
+    }
+    if (asked !== undefined) throw new UsageError(`--${asked} is for a FILE: it cannot change what a target serves`);
+    return false;
+  }
+  const other = [...given].find((name) => !COMMON_OPTIONS.has(name));
+  if (other === undefined) return true;
+  const what = operands.length === 0 ? '--size' : 'FILE';
+  throw new UsageError(`${what} and --${other} exclude each other: a file is offered as it is, a target by paths`);
+}
+
+interface LocalWishes {
+  readonly size: number | undefined;
+  readonly 'block-size': number | undefined;
+  readonly 'read-only': boolean;
+  readonly nqn: string | undefined;
+}
+
+async function localOf(
+  options: LocalWishes,
+  operands: readonly string[],
+): Promise<{ local: LocalTarget; devices: readonly ChosenDevice[] }> {
+  const { size, nqn = defaultNqn(operands[0]) } = options;
+  checkBlockSize(options['block-size']);
+  if (operands.length === 0 && options['read-only']) throw new UsageError('memory cannot be --read-only: it is empty');
+  const wishes = { size, blockSize: options['block-size'], readOnly: options['read-only'] };
+  const devices =
+    operands.length === 0
+      ? [chooseMemory(wishes)]
+      : await Promise.all(operands.map((path) => chooseFile(path, wishes)));
+  const namespaces = devices.map(({ spec, name }) => ({
+    device: spec,
+    ...(name === 'memory' ? { uuid: randomUUID() } : {}),
+  }));
+  return { local: { nqn, namespaces }, devices };
+}
+
+async function started(
+  work: Promise<NbdHeads>,
+  devices: readonly ChosenDevice[],
+  options: LocalWishes,
+): Promise<NbdHeads> {
+  try {
+    return await work;
+  } catch (error) {
+    const [device, another] = devices;
+    if (another !== undefined || !(error instanceof NvbraidError) || error.code !== 'EACCES') throw error;
+    throw withWayOut(error, device!, options['read-only']);
+  }
+}
 
 /** @throws UsageError */
 function placeOf(path: string | undefined, listen: string | undefined): NbdPlace {
@@ -110,95 +222,4 @@ function warn(place: NbdPlace, terminal: Terminal): void {
   terminal.note(
     `warning: whoever reaches ${place.address} can read and write these disks: NBD has no passwords and no encryption here`,
   );
-}
-
-/** Exports in the foreground. */
-class NbdProcess {
-  readonly #heads: NbdHeads;
-  readonly #nqn: string;
-  readonly #terminal: Terminal;
-  readonly #json: boolean;
-  readonly #verbose: boolean;
-
-  constructor(
-    heads: NbdHeads,
-    nqn: string,
-    terminal: Terminal,
-    how: { readonly json: boolean; readonly verbose: boolean },
-  ) {
-    this.#heads = heads;
-    this.#nqn = nqn;
-    this.#terminal = terminal;
-    this.#json = how.json;
-    this.#verbose = how.verbose;
-  }
-
-  /** Fulfilled with the exit code, when all is flushed and disconnected. */
-  async run(stop: StopSignal): Promise<number> {
-    const heads = this.#heads;
-    let failure: Error | null = null;
-    heads.on('log', (message) => this.#event('log', message, { message }));
-    heads.on('changed', () => {
-      if (!stop.stopped) this.#event('exports', `exports now: ${this.#names()}`, { exports: heads.offers });
-    });
-    heads.on('path', (thread, path, state) => {
-      if (this.#verbose) this.#event('path', `${path} of thread ${thread}: ${state}`, { thread, path, state });
-    });
-    heads.once('closed', (error) => {
-      failure = error;
-      stop.stop();
-    });
-    this.#announce();
-    await stop.wait();
-    await heads.close();
-    if (failure !== null) throw failure;
-    this.#event('closed', 'flushed and disconnected', {});
-    return 0;
-  }
-
-  #names(): string {
-    return (
-      this.#heads.offers
-        .map(
-          ({ name, blockCount, blockSize, readOnly }) =>
-            `${name} (${formatSize(blockCount * blockSize)}${readOnly ? ', read-only' : ''})`,
-        )
-        .join(', ') || 'none'
-    );
-  }
-
-  #announce(): void {
-    const { offers, stallBound } = this.#heads;
-    if (this.#json)
-      return this.#event('listening', '', { nqn: this.#nqn, pid: process.pid, exports: offers, stallBound });
-    const terminal = this.#terminal;
-    terminal.line(`offering ${terminal.style('bold', this.#nqn)} by NBD`);
-    for (const offer of offers) {
-      const { name, blockSize, blockCount, readOnly, uri } = offer;
-      const size = `${formatSize(blockSize * blockCount)} in blocks of ${blockSize} bytes`;
-      terminal.line(`  ${name}: ${size}${readOnly ? ', read-only' : ''}`);
-      terminal.line(`    ${uri}`);
-    }
-    terminal.line(`  a write waits for a lost path at most ${stallBound.formula}`);
-    if (offers.length === 0) terminal.line('  no namespaces yet: exports come as they do');
-    else for (const line of exampleLines(offers[0]!)) terminal.line(line);
-    terminal.line('Ctrl-C stops.');
-  }
-
-  #event(event: string, text: string, fields: object): void {
-    if (this.#json) this.#terminal.json({ event, time: new Date().toISOString(), ...fields }, 0);
-    else this.#terminal.line(`${new Date().toTimeString().slice(0, 8)} ${text}`);
-  }
-}
-
-function exampleLines({ uri, server, name }: NbdOffer): string[] {
-  const { hostname, port, searchParams } = new URL(server);
-  const socket = searchParams.get('socket');
-  const where = socket === null ? `${hostname.replace(/[[\]]/g, '')} ${port}` : `-unix ${socket}`;
-  return [
-    'For example:',
-    `  nbdcopy '${uri}' disk.img`,
-    `  qemu-system-x86_64 -drive 'file=${uri},format=raw,if=virtio'`,
-    `  nbd-client ${where} -N ${name} /dev/nbd0`,
-  ];
 }

@@ -184,7 +184,8 @@ function checkAlone(given: ReadonlySet<string>, operands: readonly string[]): vo
   throw new UsageError(`--config and --${other} exclude each other: put it into the configuration`);
 }
 
-function checkBlockSize(blockSize: number | undefined): void {
+/** @throws UsageError */
+export function checkBlockSize(blockSize: number | undefined): void {
   if (blockSize === undefined || (blockSize & (blockSize - 1)) === 0) return;
   throw new UsageError(`--block-size: ${blockSize} is not a power of two`);
 }
@@ -244,7 +245,8 @@ export async function addNamespace(
   }
 }
 
-function withWayOut(error: NvbraidError, device: ChosenDevice, readOnly: boolean): NvbraidError {
+/** Says what else can be done with a device that cannot be opened. */
+export function withWayOut(error: NvbraidError, device: ChosenDevice, readOnly: boolean): NvbraidError {
   if (device.made) return new NvbraidError('EACCES', `no permission to make ${device.name}`, { cause: error });
   if (readOnly || !readable(device.name)) return error;
   return new NvbraidError('EACCES', `${error.message}; it can be read: serve it with --read-only`, { cause: error });
