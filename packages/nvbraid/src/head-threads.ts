@@ -99,11 +99,12 @@ export class NbdHeads extends EventEmitter<HeadThreadsEventMap> {
     const all = new NbdHeads(threads);
     for (const thread of threads) thread.tell = all;
     const onAbort = (): void => {
-      for (const thread of threads) void thread.kill();
+      for (const thread of threads) thread.abandon();
     };
     signal?.addEventListener('abort', onAbort, { once: true });
+    const starting = threads.map((thread) => thread.start());
     if (signal?.aborted) onAbort();
-    const results = await Promise.allSettled(threads.map((thread) => thread.start()));
+    const results = await Promise.allSettled(starting);
     signal?.removeEventListener('abort', onAbort);
     const failed = results.find((result) => result.status === 'rejected');
     if (failed === undefined && !signal?.aborted) return all;
@@ -321,6 +322,11 @@ class HeadThread {
 
   remember(options: RememberedOptions): void {
     this.#settings = { ...this.#settings, options: { ...this.#settings.options, ...options } };
+  }
+
+  /** Gives up connecting, which `start` then tells. */
+  abandon(): void {
+    if (this.#worker !== null) this.#post({ kind: 'stop' });
   }
 
   async kill(): Promise<void> {

@@ -49,12 +49,24 @@ function describe(heads: ReadonlyMap<number, HostHead>): OfferedHead[] {
 async function start(): Promise<void> {
   // What is open when this thread dies is closed by the main thread. Where there are no raw sockets Node does it.
   if (transports.tcp!.unsupported() === null) currentEventLoop().keep(new DescriptorLedger(ledger));
+  const connecting = new AbortController();
+  let stopping = (): void => connecting.abort();
+  let methods: HeadMethods = {};
+  port.on('message', (message: ToHeadWorker) => {
+    if (message.kind === 'stop') stopping();
+    else void answer(methods, message);
+  });
   const target = local === null ? null : await startLocalTarget(local, (message) => say({ kind: 'log', message }));
   let subsystem: HostSubsystem;
   try {
     const by = local === null ? {} : localPath(local);
     // Over all threads a number is one controller: thread t of n has t + 1, t + 1 + n, …
-    subsystem = await connectSubsystem({ ...options, ...by, controllerNumbers: { first: thread + 1, step: threads } });
+    subsystem = await connectSubsystem({
+      ...options,
+      ...by,
+      controllerNumbers: { first: thread + 1, step: threads },
+      signal: connecting.signal,
+    });
   } catch (error) {
     await target?.close();
     throw error;
@@ -93,11 +105,8 @@ async function start(): Promise<void> {
     clients: Object.fromEntries(server.clients()),
     heads: subsystem.status().filter(({ nsid }) => heads.has(nsid)),
   });
-  const methods: HeadMethods = { ...(await moduleMethods(subsystem)), [THREAD_STATUS]: status };
-  port.on('message', (message: ToHeadWorker) => {
-    if (message.kind === 'stop') void stop(server, subsystem, target);
-    else void answer(methods, message);
-  });
+  methods = { ...(await moduleMethods(subsystem)), [THREAD_STATUS]: status };
+  stopping = () => void stop(server, subsystem, target);
   told = true;
   say({
     kind: 'ready',
