@@ -69,8 +69,3 @@ export async function onlySubsystem(
 export function formatAddress(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
-
-/** What a person types on a Linux machine to connect to `nqn`. */
-export function nvmeConnectLine(traddr: string, trsvcid: number, nqn: string): string {
-  return `nvme connect -t tcp -a ${traddr} -s ${trsvcid} -n ${nqn}`;
-}

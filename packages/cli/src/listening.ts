@@ -82,3 +82,18 @@ export function reachableAddresses(traddr: string): string[] {
 export function describePort(port: TargetPort): string {
   return `${port.transport} ${formatAddress(port.address, port.port)}`;
 }
+
+/** Who can use a port, by its transport; no released kernel has NVMe over MPTCP, and its plain TCP would be refused. */
+const USERS: Readonly<Record<string, readonly [who: string, how: string]>> = {
+  mptcp: [
+    'With nvbraid, or a Linux host whose kernel has NVMe over MPTCP (nvme in place of nvbraid):',
+    'nvbraid connect -t mptcp',
+  ],
+};
+const LINUX = ['On a Linux host:', 'nvme connect -t tcp'] as const;
+
+/** What a person types elsewhere to use `nqn` by this port. */
+export function connectLines(port: TargetPort, nqn: string): string[] {
+  const [who, how] = USERS[port.transport] ?? LINUX;
+  return [who, ...reachableAddresses(port.address).map((one) => `  ${how} -a ${one} -s ${port.port} -n ${nqn}`)];
+}

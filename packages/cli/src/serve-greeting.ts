@@ -1,7 +1,7 @@
 import { DISCOVERY_TCP_PORT } from '@nvbraid/wire';
 import type { Target, TargetPort } from 'nvbraid';
-import { formatAddress, nvmeConnectLine } from './association.ts';
-import { describePort, reachableAddresses } from './listening.ts';
+import { formatAddress } from './association.ts';
+import { connectLines, describePort } from './listening.ts';
 import { deviceName, type Served } from './serve-status.ts';
 import { formatSize } from './size.ts';
 import type { Terminal } from './terminal.ts';
@@ -20,8 +20,7 @@ export function describeServed(served: Served, socket: string, terminal: Termina
     ...namespaces,
     `  discovery: ${discovery === undefined ? noDiscovery : describePort(discovery)}`,
     `  control socket: ${socket}`,
-    'On a Linux host:',
-    ...reachableAddresses(io.address).map((address) => `  ${nvmeConnectLine(address, io.port, nqn)}`),
+    ...connectLines(io, nqn),
     'Ctrl-C stops.',
   ];
 }

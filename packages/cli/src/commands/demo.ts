@@ -3,13 +3,13 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ControlServer, ownSocketPath } from '@nvbraid/manage';
 import { createTarget, NvbraidError } from 'nvbraid';
-import { type Address, nvmeConnectLine } from '../association.ts';
+import type { Address } from '../association.ts';
 import { command } from '../command.ts';
 import { DemoTraffic } from '../demo-traffic.ts';
 import { chooseFile, DEFAULT_SIZE } from '../device-choice.ts';
 import { fileProblem } from '../file-error.ts';
 import { KeptFiles } from '../kept-files.ts';
-import { describePort, listenForDiscovery, listenForIo, reachableAddresses } from '../listening.ts';
+import { connectLines, describePort, listenForDiscovery, listenForIo } from '../listening.ts';
 import { servedAddress } from '../open-session.ts';
 import { listenOptions, ownSocketOptions } from '../options.ts';
 import { handsOff } from '../serve-config.ts';
@@ -179,8 +179,7 @@ function announce({ target, nqn, devices, ports, noDiscovery }: Served, terminal
   terminal.line(
     `  discovery: ${discovery === undefined ? (noDiscovery ?? describePort(io!)) : describePort(discovery)}`,
   );
-  terminal.line('On a Linux host:');
-  for (const address of reachableAddresses(io!.address)) terminal.line(`  ${nvmeConnectLine(address, io!.port, nqn)}`);
+  for (const line of connectLines(io!, nqn)) terminal.line(line);
   terminal.line('Ctrl-C stops.');
 }
 
