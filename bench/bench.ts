@@ -1,10 +1,10 @@
 /*
- * npm run bench: our target against the C baseline, in interleaved rounds. See README.md beside this file.
+ * npm run bench: our target against a C target and our host against a C host, in interleaved rounds. See README.md beside this file.
  */
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type CompiledBaseline, compileBaseline } from './baseline.ts';
-import { type BenchCase, CASES } from './cases.ts';
+import { type BenchCase, CASES, HOST_CASES } from './cases.ts';
 import {
   BenchError,
   choosePinning,
@@ -15,20 +15,29 @@ import {
   startBaseline,
   startOurs,
 } from './children.ts';
-import { type CaseResult, type LoadReport, type Round, summarize, table } from './statistics.ts';
+import { type HostSetup, measureHost, measureMultipath } from './host.ts';
+import { type CaseResult, type LoadReport, overheadTable, type Round, summarize, table } from './statistics.ts';
+
+const COMPILE_SECONDS = 1.5;
+const MULTIPATH = 'multipath';
+const NAMES = [...[...CASES, ...HOST_CASES].map(({ name }) => name), MULTIPATH];
 
 const USAGE = `usage: npm run bench -- [options]
-  --case NAME     only this case, may be repeated: ${CASES.map(({ name }) => name).join(', ')}
+  --target        only our target against the C target
+  --host          only our host against the C host, and what multipath costs
+  --case NAME     only this case, may be repeated: ${NAMES.join(', ')}
   --rounds N      rounds of each case, default 7
   --seconds S     how long each run measures, default 1
   --warmup S      how long each run goes on before it measures, default 0.3
-  --sqflow        queues with SQ flow control: a response follows the data of each read
+  --sqflow        target: queues with SQ flow control: a response follows the data of each read
   --no-pin        let the scheduler place servers and load
   --json          JSON lines alone
 `;
 
 interface Options {
   readonly cases: readonly BenchCase[];
+  readonly hostCases: readonly BenchCase[];
+  readonly multipath: boolean;
   readonly rounds: number;
   readonly seconds: number;
   readonly warmup: number;
@@ -52,6 +61,8 @@ function readOptions(): Options {
   try {
     const { values } = parseArgs({
       options: {
+        target: { type: 'boolean', default: false },
+        host: { type: 'boolean', default: false },
         case: { type: 'string', multiple: true, default: [] },
         rounds: { type: 'string', default: '7' },
         seconds: { type: 'string', default: '1' },
@@ -66,10 +77,16 @@ function readOptions(): Options {
       process.stdout.write(USAGE);
       process.exit(0);
     }
-    const unknown = values.case.find((name) => !CASES.some((one) => one.name === name));
+    const unknown = values.case.find((name) => !NAMES.includes(name));
     if (unknown !== undefined) usageError(`there is no case ${unknown}`);
+    // Neither word means both parts.
+    const target = values.target || !values.host;
+    const host = values.host || !values.target;
+    const wanted = (name: string): boolean => values.case.length === 0 || values.case.includes(name);
     return {
-      cases: CASES.filter(({ name }) => values.case.length === 0 || values.case.includes(name)),
+      cases: CASES.filter(({ name }) => target && wanted(name)),
+      hostCases: HOST_CASES.filter(({ name }) => host && wanted(name)),
+      multipath: host && wanted(MULTIPATH),
       rounds: Math.floor(number('rounds', values.rounds, 1)),
       seconds: number('seconds', values.seconds, 0.05),
       warmup: number('warmup', values.warmup, 0),
@@ -86,7 +103,7 @@ function header(options: Options, pinning: Pinning | null): string {
   const place =
     pinning === null
       ? 'server and load are placed by the scheduler'
-      : `both servers are confined to CPU ${pinning.server}, the load to CPU ${pinning.load}`;
+      : `servers are confined to CPU ${pinning.server}, load and hosts to CPU ${pinning.load}`;
   const flow = options.sqflow ? 'SQ flow control' : 'SQ flow control disabled';
   return [
     `${cpus()[0]?.model.trim() ?? 'unknown CPU'} x ${cpus().length}, Node ${process.version}; ${place}`,
@@ -134,6 +151,34 @@ async function measure(setup: Setup, one: BenchCase): Promise<CaseResult> {
   return summarize(one.name, rounds);
 }
 
+async function compareHosts({ options, baseline, pinning, c }: Setup): Promise<void> {
+  const { rounds, seconds, warmup, hostCases } = options;
+  const progress = (text: string): void => void process.stderr.write(`${text}\n`);
+  const setup: HostSetup = {
+    baseline,
+    target: c,
+    pinning,
+    rounds,
+    seconds,
+    warmup,
+    progress,
+    compileSeconds: COMPILE_SECONDS,
+  };
+  if (hostCases.length > 0) {
+    const results = await measureHost(setup, hostCases);
+    show(options, table(results), results);
+  }
+  if (options.multipath) {
+    const results = await measureMultipath(setup);
+    show(options, overheadTable(results), results);
+  }
+}
+
+function show(options: Options, text: string, results: readonly object[]): void {
+  if (!options.json) process.stdout.write(`\n${text}\n\n`);
+  for (const result of results) process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+
 async function main(): Promise<void> {
   const options = readOptions();
   const baseline = compileBaseline();
@@ -146,8 +191,8 @@ async function main(): Promise<void> {
   await fill(setup);
   const results: CaseResult[] = [];
   for (const one of options.cases) results.push(await measure(setup, one));
-  if (!options.json) process.stdout.write(`\n${table(results)}\n\n`);
-  for (const result of results) process.stdout.write(`${JSON.stringify(result)}\n`);
+  if (results.length > 0) show(options, table(results), results);
+  await compareHosts(setup);
   await Promise.all([ours.stop(), c.stop()]);
 }
 

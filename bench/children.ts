@@ -1,10 +1,12 @@
 import { type ChildProcess, type ChildProcessByStdio, execFile, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { CompiledBaseline } from './baseline.ts';
 import { ADDRESS, BLOCK_SIZE, NAMESPACE_MIB, SUBSYSTEM_NQN } from './cases.ts';
+import type { HostJob, HostPlace, HostWay } from './our-host.ts';
 import type { LoadReport } from './statistics.ts';
 
 /** A child process failed; the message is a sentence for the user. */
@@ -52,7 +54,14 @@ export interface Server {
 
 /** Starts a server that prints "listening PORT", and waits until it does. */
 export async function startServer(name: string, file: string, args: string[], cpu?: number): Promise<Server> {
-  const child: ChildProcessByStdio<Writable, Readable, null> = spawn(...pinned(cpu, file, args), {
+  const { child: _child, ...server } = await start(name, file, args, cpu);
+  return server;
+}
+
+type Child = ChildProcessByStdio<Writable, Readable, null>;
+
+async function start(name: string, file: string, args: string[], cpu?: number): Promise<Server & { child: Child }> {
+  const child: Child = spawn(...pinned(cpu, file, args), {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   remember(child);
@@ -61,13 +70,17 @@ export async function startServer(name: string, file: string, args: string[], cp
     let text = '';
     child.once('error', (error) => reject(new BenchError(`${name} cannot be started: ${error.message}`)));
     child.once('close', (code, signal) => reject(new BenchError(`${name} has ended with ${signal ?? `code ${code}`}`)));
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    const read = (chunk: string): void => {
       text += chunk;
       const match = /^listening (\d+)$/m.exec(text);
-      if (match) resolve(Number(match[1]));
-    });
+      if (!match) return;
+      child.stdout.off('data', read);
+      resolve(Number(match[1]));
+    };
+    child.stdout.setEncoding('utf8').on('data', read);
   });
   return {
+    child,
     name,
     port,
     pid: child.pid!,
@@ -76,6 +89,28 @@ export async function startServer(name: string, file: string, args: string[], cp
       const timer = setTimeout(() => child.kill('SIGKILL'), 5000);
       await gone;
       clearTimeout(timer);
+    },
+  };
+}
+
+/** A host in a process of its own that stays connected and measures when it is asked to. */
+export interface Host extends Server {
+  run(job: HostJob): Promise<LoadReport>;
+}
+
+/** Starts our host against a server. */
+export async function startHost(server: Server, way: HostWay, place: HostPlace, cpu?: number): Promise<Host> {
+  const name = `our host (${way}, ${place})`;
+  const args = [join(import.meta.dirname, 'our-host.ts'), String(server.port), way, place];
+  const { child, ...started } = await start(name, process.execPath, args, cpu);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    ...started,
+    async run(job) {
+      child.stdin.write(`${JSON.stringify(job)}\n`);
+      const { value, done } = await lines.next();
+      if (done === true) throw new BenchError(`${name} has ended`);
+      return JSON.parse(value) as LoadReport;
     },
   };
 }

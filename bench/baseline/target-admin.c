@@ -35,12 +35,14 @@ static void identify(struct connection *c, const struct sqe *sqe) {
       put64(page, 0, block_count);
       put64(page, 8, block_count);
       put64(page, 16, block_count);
+      page[30] = 1; /* NMIC: all controllers have it */
       put32(page, 128, (uint32_t)__builtin_ctz(block_size) << 16);
       break;
     case 1: /* controller */
       put_text(page, 4, 20, "BASELINE");
       put_text(page, 24, 40, "epoll baseline target");
       put_text(page, 64, 8, "1");
+      page[76] = 2; /* CMIC: there may be other controllers, as for hosts with two paths */
       page[77] = MDTS_SHIFT;
       put16(page, 78, c->cntlid);
       put32(page, 80, VERSION);
