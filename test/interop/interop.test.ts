@@ -8,7 +8,9 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { connectController } from 'nvbraid';
+import { memoryDevice } from '@nvbraid/blockdev';
+import { transports } from '@nvbraid/transport';
+import { connectController, createTarget } from 'nvbraid';
 import { TwoPorts } from './failover.ts';
 import { freePort, Guest, type StoryResult } from './guest.ts';
 import { unsupported } from './image.ts';
@@ -124,6 +126,41 @@ describe('native multipath of a Linux kernel over two ports of a target', { skip
       assert.ok(lines.includes('ok - kernel log is clean'), account);
     } finally {
       await served.target.close();
+    }
+  });
+});
+
+describe('a Linux host that speaks TCP meets ports of Multipath TCP', { skip }, () => {
+  const mptcp = transports.mptcp!.unsupported() ?? false;
+  test('is told of them, refused by one, and served by one that takes plain TCP', { skip: mptcp }, async () => {
+    const target = await createTarget({ reactors: 2 });
+    const log: string[] = [];
+    target.on('log', (message) => log.push(message));
+    try {
+      target.addSubsystem({ nqn: NQN });
+      await target.addNamespace(NQN, { device: memoryDevice({ size: 8 * MIB, blockSize: 4096 }) });
+      const ports: number[] = [];
+      for (const [transport, allowFallback] of [
+        ['tcp', false],
+        ['mptcp', false],
+        ['mptcp', true],
+      ] as const) {
+        const where = { address: '127.0.0.1', port: 0, subsystems: [NQN] };
+        ports.push((await target.listen({ transport, ...(allowFallback ? { allowFallback } : {}), ...where })).port);
+      }
+      const [tcp, ...others] = ports.map(String) as [string, string, string];
+      const { status, lines, trouble } = await booted(() => new Guest('mptcp.sh', { args: [tcp, NQN, ...others] }));
+      const account = `${lines.join('\n')}\n${trouble}\nthe target said:\n${log.join('\n')}`;
+      assert.equal(status, 0, account);
+      assert.ok(lines.includes('ok - kernel log is clean'), account);
+      const { fallbackRefused, fallbackTaken } = target.stats();
+      assert.ok(
+        fallbackRefused >= 2 && fallbackTaken >= 2,
+        `${fallbackRefused} refused, ${fallbackTaken} taken; ${account}`,
+      );
+      assert.match(log.join('\n'), /plain TCP/, account);
+    } finally {
+      await target.close();
     }
   });
 });
