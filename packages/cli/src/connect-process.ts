@@ -9,6 +9,7 @@ import { pathMethods } from './path-methods.ts';
 import { formatCount, formatDuration, formatMicroseconds, formatSize, plural } from './size.ts';
 import type { ConnectStatus } from './status.ts';
 import type { StopSignal } from './stop-signal.ts';
+import { subflowLogLines } from './subflow-events.ts';
 import { subsystemMethods } from './subsystem-methods.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -79,6 +80,15 @@ export class ConnectProcess {
     subsystem.on('head-removed', (head) =>
       this.#event('head-removed', `${head.name} is gone`, { head: head.name, nsid: head.nsid }),
     );
+    subsystem.subflowWatch.on('changes', (changes) => {
+      const lines = subflowLogLines(
+        changes,
+        this.#json,
+        ({ controller }) => controller,
+        ({ controller }) => ({ controller }),
+      );
+      for (const { text, fields } of lines) this.#event('subflow', text, fields);
+    });
     let server: ControlServer;
     try {
       server = await ControlServer.listen({ path: socket ?? ownSocketPath('connect'), methods: this.#methods(stop) });

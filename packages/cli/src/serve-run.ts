@@ -1,9 +1,17 @@
 import { ControlServer, ownSocketPath } from '@nvbraid/manage';
-import { nodesOf, type Target, type TargetConfig, type TargetStats } from 'nvbraid';
+import {
+  nodesOf,
+  type SubflowChange,
+  type Target,
+  type TargetConfig,
+  type TargetQueueSubflows,
+  type TargetStats,
+} from 'nvbraid';
 import { faultMethods } from './fault-methods.ts';
 import { serveStatus } from './serve-status.ts';
 import { formatCount, formatDuration, formatSize, plural } from './size.ts';
 import type { StopSignal } from './stop-signal.ts';
+import { subflowLogLines } from './subflow-events.ts';
 import { targetMethods } from './target-methods.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -61,7 +69,8 @@ export class ServeRun {
       target.on('controller-gone', (controller, reason) =>
         this.log(`controller ${controller.cntlid} is gone: ${reason}`),
       );
-      this.#announce(server.path);
+      target.subflowWatch.on('changes', (changes) => this.#subflows(changes));
+      await this.#announce(server.path);
       const ticker = setInterval(() => this.#terminal.status(this.#statusLine()), STATUS_MS);
       await stop.wait();
       clearInterval(ticker);
@@ -94,20 +103,35 @@ export class ServeRun {
     this.#terminal.line(`Stopped after ${time}: ${reads}, ${writes}, ${plural(stats.errors, 'error')}.${kept}`);
   }
 
-  #announce(socket: string): void {
+  async #announce(socket: string): Promise<void> {
     const { target, facts } = this.#served;
     const terminal = this.#terminal;
     if (this.#json) {
       const time = new Date().toISOString();
-      terminal.json({ event: 'serving', time, ...serveStatus(target, this.#startedMs), socket, ...facts }, 0);
+      const status = await serveStatus(target, this.#startedMs);
+      terminal.json({ event: 'serving', time, ...status, socket, ...facts }, 0);
       return;
     }
     for (const line of this.#served.describe(socket)) terminal.line(line);
   }
 
   log(message: string): void {
-    if (this.#json) this.#terminal.json({ event: 'log', time: new Date().toISOString(), message }, 0);
-    else this.#terminal.line(`${new Date().toTimeString().slice(0, 8)} ${message}`);
+    this.#event('log', message, { message });
+  }
+
+  #subflows(changes: readonly SubflowChange<TargetQueueSubflows>[]): void {
+    const lines = subflowLogLines(
+      changes,
+      this.#json,
+      ({ cntlid, hostnqn }) => `controller ${cntlid} of ${hostnqn}`,
+      ({ subnqn, hostnqn, cntlid }) => ({ subnqn, hostnqn, cntlid }),
+    );
+    for (const { text, fields } of lines) this.#event('subflow', text, fields);
+  }
+
+  #event(event: string, text: string, fields: object): void {
+    if (this.#json) this.#terminal.json({ event, time: new Date().toISOString(), ...fields }, 0);
+    else this.#terminal.line(`${new Date().toTimeString().slice(0, 8)} ${text}`);
   }
 
   #statusLine(): string {

@@ -14,7 +14,7 @@ export interface Served {
 }
 
 /** What `status` answers on the control socket of a process that serves. */
-export function serveStatus(target: Target, startedMs: number): ServeStatus {
+export async function serveStatus(target: Target, startedMs: number): Promise<ServeStatus> {
   const { core } = target;
   return {
     role: 'serve',
@@ -43,6 +43,7 @@ export function serveStatus(target: Target, startedMs: number): ServeStatus {
       nqns: [...port.subsystems].map((subsystem) => subsystem.nqn),
     })),
     hosts: target.hosts.list(),
+    queues: await target.subflows(),
     stats: { ...target.stats() },
   };
 }

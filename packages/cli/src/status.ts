@@ -1,4 +1,4 @@
-import type { HeadStatus, HostInfo } from 'nvbraid';
+import type { HeadStatus, HostInfo, QueueSubflows, TargetQueueSubflows } from 'nvbraid';
 import type { SessionNamespace } from './session.ts';
 
 /** What `serve` answers to `status`. */
@@ -23,6 +23,8 @@ export interface ServeStatus {
   }[];
   /** Absent in processes of older versions. */
   readonly hosts?: readonly HostInfo[];
+  /** Queues of transports whose connections have subflows. Absent in processes of older versions. */
+  readonly queues?: readonly TargetQueueSubflows[];
   readonly stats: Readonly<Record<string, number>>;
 }
 
@@ -47,6 +49,8 @@ export interface ControllerStatus {
   readonly depth: number;
   readonly resets: number;
   readonly reconnects: number;
+  /** Of transports whose connections have subflows. Absent in processes of older versions. */
+  readonly queues?: readonly QueueSubflows[];
 }
 
 /** What native multipath adds to it. */

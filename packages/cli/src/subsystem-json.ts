@@ -1,5 +1,6 @@
 import type { Found } from './process-list.ts';
 import type { ConnectStatus } from './status.ts';
+import { subflowsJson } from './subflow-view.ts';
 import { addressDetails, anaStateOf, sysfsAddress } from './subsystem-text.ts';
 
 type Connection = Found<ConnectStatus>;
@@ -27,6 +28,7 @@ export function subsystemsJson(found: readonly Connection[], head: string | null
               Resets: controller.resets,
               Reconnects: controller.reconnects,
               ...(controller.error === null ? {} : { Error: controller.error }),
+              ...(hasSubflows(controller) ? { Queues: subflowsJson(controller.queues ?? []) } : {}),
             }
           : {}),
       };
@@ -81,6 +83,10 @@ export function devicesJson(found: readonly Connection[]): object[] {
       ReadOnly: readOnly,
     })),
   }));
+}
+
+function hasSubflows({ queues = [] }: ConnectStatus['controllers'][number]): boolean {
+  return queues.length > 0;
 }
 
 function byHost(found: readonly Connection[], describe: (one: Connection) => object): object[] {

@@ -37,5 +37,6 @@ export function controllerStatus(subsystem: HostSubsystem, controller: HostContr
     depth: core.outstandingIo,
     resets: core.resets,
     reconnects: core.reconnects,
+    queues: controller.subflows(),
   };
 }

@@ -2,6 +2,7 @@ import { formatAddress } from './association.ts';
 import type { Found } from './process-list.ts';
 import { formatCount, formatDuration, formatMicroseconds, plural } from './size.ts';
 import type { ConnectStatus, ControllerStatus } from './status.ts';
+import { subflowLines } from './subflow-view.ts';
 import type { Terminal } from './terminal.ts';
 
 type Head = ConnectStatus['heads'][number];
@@ -67,6 +68,7 @@ export function printSubsystem(
       `      cntlid ${controller.cntlid}, ${queues}, depth ${controller.depth}, resets ${controller.resets}, reconnects ${controller.reconnects}`,
     );
     if (controller.error !== null) terminal.line(`      ${controller.error}`);
+    for (const line of subflowLines(controller.queues ?? [], terminal)) terminal.line(`      ${line}`);
   }
   if (verbose) for (const one of heads) if (head === null || one.name === head) printHead(one, terminal);
 }

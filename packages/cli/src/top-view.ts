@@ -4,6 +4,7 @@ import { formatCount, formatMicroseconds, formatSize } from './size.ts';
 import type { ConnectStatus } from './status.ts';
 import { type Column, table } from './table.ts';
 import type { Terminal } from './terminal.ts';
+import { subflowTable, type TopSubflow, topSubflows } from './top-subflows.ts';
 
 type Head = ConnectStatus['heads'][number];
 type Path = Head['paths'][number];
@@ -25,6 +26,8 @@ export interface TopSubsystem {
   readonly heads: readonly TopHead[];
   /** Controllers that no namespace is reached by are told of here, too. */
   readonly controllers: ConnectStatus['controllers'];
+  /** Of Multipath TCP. */
+  readonly subflows: readonly TopSubflow[];
 }
 
 interface TopHead {
@@ -76,6 +79,7 @@ export function compareSamples(before: Sample | null, now: Sample): TopSubsystem
         topHead(old?.heads.find(({ name }) => name === head.name) ?? null, head, seconds),
       ),
       controllers: status.controllers,
+      subflows: topSubflows(old, status, seconds),
     };
   });
 }
@@ -177,6 +181,7 @@ export function topLines(subsystems: readonly TopSubsystem[], terminal: Terminal
     ...(one.heads.length === 0
       ? one.controllers.map(({ name, state }) => `  ${name} ${state}, no namespaces`)
       : [...headTable(one.heads), '', ...pathTable(one.heads, terminal)]),
+    ...(one.subflows.length === 0 ? [] : ['', ...subflowTable(one.subflows, terminal).map((line) => `  ${line}`)]),
   ]);
 }
 

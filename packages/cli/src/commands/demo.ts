@@ -98,7 +98,7 @@ export const demo = command({
           terminal,
           own ? "the demo's own" : mayWrite ? 'its first 16 MiB will be overwritten' : 'only read',
         );
-        await traffic(served, servedAddress(serveStatus(target, startedMs)), options, mayWrite, stop, terminal);
+        await traffic(served, servedAddress(await serveStatus(target, startedMs)), options, mayWrite, stop, terminal);
       } finally {
         terminal.endStatus();
         await server.close();

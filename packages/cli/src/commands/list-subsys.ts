@@ -13,6 +13,7 @@ export const listSubsys = command({
   summary: 'List the subsystems that are connected, with their paths',
   description: [
     'Asks every nvbraid connect that runs here. Words and JSON are those of nvme-cli; a controller has the ANA state that all its namespaces share, or that of the DEVICE that is named.',
+    'By Multipath TCP -v tells of the subflows of each queue: their addresses, what they have carried, round-trip time, what was sent again, and which are backups, stale (two timeouts in a row without an answer), or all that is left because the connection fell back to TCP.',
     '-v adds the counters of paths (failovers, retries, errors), controllers (resets, reconnects) and heads (requeues: commands that had to wait for a path; failures: those that no path was left for; how long failovers took), and the bound on a stall.',
   ],
   options: {

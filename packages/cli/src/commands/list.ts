@@ -1,10 +1,11 @@
-import type { HostInfo } from 'nvbraid';
+import type { HostInfo, TargetQueueSubflows } from 'nvbraid';
 import { formatAddress } from '../association.ts';
 import { command } from '../command.ts';
 import { outputOptions, processOptions, verboseOption } from '../options.ts';
 import { allStatuses, commandOf, type Found, isConnected } from '../process-list.ts';
 import { formatDuration, formatSize, plural } from '../size.ts';
 import type { ConnectStatus, ProcessStatus, ServeStatus } from '../status.ts';
+import { subflowLines } from '../subflow-view.ts';
 import { devicesJson } from '../subsystem-json.ts';
 import { type Column, table } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
@@ -16,6 +17,7 @@ export const list = command({
   summary: 'List the nvbraid processes that run here, and their namespaces',
   description: [
     'Asks every process that has a control socket: what nvbraid serve serves, what nvbraid connect is connected to.',
+    '-v adds processes, hosts and counters, and where hosts come by Multipath TCP the subflows of each queue.',
     'With -o json the connected namespaces stand under Devices as nvme-cli prints them (with -v by subsystem, with controllers and paths), and what is served under Targets.',
   ],
   options: {
@@ -69,9 +71,20 @@ function print(statuses: readonly Found[], verbose: boolean, terminal: Terminal)
         }
       }
       for (const host of status.hosts ?? []) terminal.line(`  host     ${describeHost(host)}`);
+      printQueues(status.queues ?? [], terminal);
     }
     const counts = Object.entries(status.stats).filter(([, value]) => typeof value === 'number');
     terminal.line(`  counters ${counts.map(([name, value]) => `${name} ${value}`).join(', ')}`);
+  }
+}
+
+/** The subflows that hosts have made, by controller. */
+function printQueues(queues: readonly TargetQueueSubflows[], terminal: Terminal): void {
+  const controllers = Map.groupBy(queues, ({ subnqn, cntlid }) => `${subnqn} ${cntlid}`);
+  for (const of of controllers.values()) {
+    const { cntlid, hostnqn, subnqn, portid } = of[0]!;
+    terminal.line(`  cntlid ${cntlid} of ${hostnqn}, port ${portid}, ${subnqn}`);
+    for (const line of subflowLines(of, terminal)) terminal.line(`    ${line}`);
   }
 }
 

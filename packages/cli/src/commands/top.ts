@@ -16,6 +16,7 @@ export const top = command({
   description: [
     'Asks every nvbraid connect that runs here once a second. On a terminal the view is drawn in place; q or Ctrl-C ends it. Elsewhere one table follows the other, and with -o json one line of JSON, the first after a second.',
     'Waiting are commands that no path has; requeues and failures are how often a command had to wait, and how often none was left. Failover p99 is the time from the first failure of a command to its end by another path. The latency of single paths is measured by the iopolicy service-time only.',
+    'By Multipath TCP a third table shows the subflows: all those between the same two addresses are one line, whatever queue they belong to. With -o json each stands for itself.',
   ],
   options: {
     delay: {
