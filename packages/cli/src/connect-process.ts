@@ -80,6 +80,14 @@ export class ConnectProcess {
     subsystem.on('head-removed', (head) =>
       this.#event('head-removed', `${head.name} is gone`, { head: head.name, nsid: head.nsid }),
     );
+    let server: ControlServer;
+    try {
+      server = await ControlServer.listen({ path: socket ?? ownSocketPath('connect'), methods: this.#methods(stop) });
+    } catch (error) {
+      await subsystem.disconnect();
+      throw error;
+    }
+    this.#announce(server.path);
     subsystem.subflowWatch.on('changes', (changes) => {
       const lines = subflowLogLines(
         changes,
@@ -89,14 +97,6 @@ export class ConnectProcess {
       );
       for (const { text, fields } of lines) this.#event('subflow', text, fields);
     });
-    let server: ControlServer;
-    try {
-      server = await ControlServer.listen({ path: socket ?? ownSocketPath('connect'), methods: this.#methods(stop) });
-    } catch (error) {
-      await subsystem.disconnect();
-      throw error;
-    }
-    this.#announce(server.path);
     const ticker = setInterval(() => {
       if (!this.#oneOfMany) this.#terminal.status(this.#statusLine());
     }, 1000);

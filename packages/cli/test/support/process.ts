@@ -21,9 +21,10 @@ export class Sandbox {
     return join(this.path, name);
   }
 
-  /** Starts `nvbraid ARGV…`. */
-  start(argv: readonly string[]): Cli {
-    const child = spawn(process.execPath, [BIN, ...argv], { cwd: this.path, env: this.env });
+  /** Starts `nvbraid ARGV…`. @param through a command that runs another one, with its arguments */
+  start(argv: readonly string[], through: readonly string[] = []): Cli {
+    const [program, ...rest] = [...through, process.execPath, BIN, ...argv];
+    const child = spawn(program!, rest, { cwd: this.path, env: this.env });
     const cli = new Cli(child);
     this.#running.add(cli);
     void cli.exit().then(() => this.#running.delete(cli));
