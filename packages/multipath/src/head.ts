@@ -406,7 +406,8 @@ export class Head<P extends Path = Path, B extends Bio = Bio> {
   /** For the parts of the head: there is a new deadline. */
   wake(): void {
     if (this.#awake) return;
-    this.#awake = true;
+    // A deadline that lies ahead may be given up before it comes, and with it the tick that would end this.
+    this.#awake = this.nextDeadlineMs() === Number.NEGATIVE_INFINITY;
     this.#wake();
   }
 

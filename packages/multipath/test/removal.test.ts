@@ -55,6 +55,17 @@ describe('row 46: delayed removal', () => {
     assert.ok(f.head.diskLive);
   });
 
+  test('a removal that was given up keeps nothing asleep that is kicked later', () => {
+    const { f, path } = kept(600);
+    f.head.deletePath(path);
+    f.head.canRemoveHead();
+    f.submit();
+    const back = f.path('back');
+    f.wakes = 0;
+    f.head.setLive(back);
+    assert.equal(f.wakes, 1);
+  });
+
   test('expiry removes the disk, fails what waits, and tells the driver once', () => {
     const { f, path, holds } = kept(5);
     f.head.deletePath(path);
