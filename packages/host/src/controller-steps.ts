@@ -1,4 +1,4 @@
-import { NvbraidError } from '@nvbraid/base';
+import { NEVER, NvbraidError } from '@nvbraid/base';
 import {
   CapCss,
   CapProperty,
@@ -29,7 +29,13 @@ import {
   setFeaturesRequest,
 } from './admin-commands.ts';
 import type { HostQueue } from './host-queue.ts';
-import { CSTS_POLL_FIRST_MS, CSTS_POLL_MAX_MS, SHUTDOWN_TIMEOUT_MAX_MS, SHUTDOWN_TIMEOUT_MS } from './limits.ts';
+import {
+  CSTS_POLL_FIRST_MS,
+  CSTS_POLL_MAX_MS,
+  SHUTDOWN_TIMEOUT_MAX_MS,
+  SHUTDOWN_TIMEOUT_MS,
+  TRANSFER_BYTES_MAX,
+} from './limits.ts';
 import { NvmeError } from './nvme-error.ts';
 import type { Steps } from './task.ts';
 
@@ -122,6 +128,12 @@ export function* identifyController(
 ): Steps<{ readonly identify: IdentifyController; readonly raw: Uint8Array }> {
   const request = yield* admin.mustRun(identifyRequest(Cns.Controller), 'Identify Controller');
   return { identify: IdentifyController.parse(request.memory.view, 0), raw: request.memory.bytes };
+}
+
+/** Bytes that one command can move. */
+export function maxTransferBytes(mdts: number, mpsmin: number): number {
+  const bytes = mdts === 0 ? NEVER : 2 ** (12 + mpsmin + mdts);
+  return Math.min(bytes, TRANSFER_BYTES_MAX);
 }
 
 /** Asks for I/O queues; answers how many there may be, 0 when the controller refuses. */

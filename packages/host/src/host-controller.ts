@@ -24,6 +24,7 @@ import {
   connectQueue,
   enable,
   identifyController,
+  maxTransferBytes,
   negotiateQueues,
   readCapabilities,
   shutDown,
@@ -37,8 +38,7 @@ import {
   AER_MAX,
   DRAIN_POLL_MS,
   IO_QUEUES_MAX,
-  SHUTDOWN_TIMEOUT_MAX_MS,
-  SHUTDOWN_TIMEOUT_MS,
+  SHUTDOWN_ANSWER_MS,
   TRANSFER_BYTES_MAX,
 } from './limits.ts';
 import { type NamespaceInfo, sameNamespace } from './namespace-info.ts';
@@ -156,13 +156,19 @@ export class HostController implements HostQueueOwner {
     this.#timers.clear();
     for (const queue of this.ioQueues) queue.close(error, true);
     if (!wasLive || this.#channel === null) return this.#removed(error, false);
-    this.#timers.set(this.#platform.clock.nowMs() + SHUTDOWN_TIMEOUT_MAX_MS + SHUTDOWN_TIMEOUT_MS, () =>
-      this.#removed(error, false),
-    );
+    this.#watchShutdown(error, -1);
     this.#main = new Task(shutDown(this.#channel, this.#cap!, this.identify?.rtd3e ?? 0), (failed) =>
       this.#removed(error, failed === null),
     );
     this.#main.start();
+  }
+
+  /** A controller that is shut down is asked all the time how far it is: one that does not answer is left alone. */
+  #watchShutdown(error: NvbraidError, seen: number): void {
+    const answered = this.admin?.commandsCompleted ?? seen;
+    if (answered === seen) return this.#removed(error, false);
+    const atMs = this.#platform.clock.nowMs() + SHUTDOWN_ANSWER_MS;
+    this.#timers.set(atMs, () => this.#watchShutdown(error, answered));
   }
 
   /** A command for the admin queue. Ends at once with a path error when there is none. */
@@ -583,11 +589,6 @@ const IO_EVENTS =
   AsyncEventBit.AnaChange |
   AsyncEventBit.CrossControllerReset;
 const DISCOVERY_EVENTS = AsyncEventBit.DiscoveryLog;
-
-function maxTransferBytes(mdts: number, mpsmin: number): number {
-  const bytes = mdts === 0 ? NEVER : 2 ** (12 + mpsmin + mdts);
-  return Math.min(bytes, TRANSFER_BYTES_MAX);
-}
 
 function refuse(request: HostRequest): void {
   assert(request.state === RequestState.Idle, 'request submitted twice');

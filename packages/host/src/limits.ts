@@ -36,6 +36,8 @@ export const CSTS_POLL_FIRST_MS = 1;
 export const CSTS_POLL_MAX_MS = 128;
 /** Shutdown of a controller that does not say in RTD3E how long it takes. */
 export const SHUTDOWN_TIMEOUT_MS = 5_000;
+/** A controller that answers nothing for so long while it is shut down is not waited for: somebody waits for us. */
+export const SHUTDOWN_ANSWER_MS = 5_000;
 /** The most that is waited for, whatever RTD3E says. */
 export const SHUTDOWN_TIMEOUT_MAX_MS = 60_000;
 

@@ -214,6 +214,16 @@ test('the shutdown that is never complete ends after its time', () => {
   assert.equal(controller.host.state, 'dead');
 });
 
+test('a controller that answers nothing while it is shut down is left alone', () => {
+  const controller = new FakeController().start();
+  controller.rules.push(on('Property Get CSTS', silence));
+  controller.host.remove();
+  controller.run(4900);
+  assert.equal(controller.host.state, 'deleting-noio');
+  controller.run(5200);
+  assert.equal(controller.host.state, 'dead');
+});
+
 test('removal in every state: at once, and without a word afterwards', () => {
   const fresh = new FakeController();
   fresh.host.remove();

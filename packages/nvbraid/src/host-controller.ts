@@ -115,6 +115,8 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
   readonly core: ControllerCore;
   /** Where it is; null until `connect` has said it. */
   place: ControllerPlace | null = null;
+  /** How long `disconnect` waits unless it is told. */
+  drainMs = 0;
   readonly #sink: ControllerSink;
   readonly #runtime: HostRuntime;
   readonly #closed = Promise.withResolvers<void>();
@@ -342,10 +344,11 @@ export class HostController extends EventEmitter<HostControllerEventMap> {
   }
 
   /**
-   * Ends what is under way, tells the controller that the host goes, and closes. Can be called again.
-   * @param drainMs how long commands under way may take to end by themselves
+   * Takes nothing new, tells the controller that the host goes, and closes. Can be called again.
+   * @param drainMs how long commands under way may take to end by themselves; what has not ended then is aborted. Default
+   * 0; 5 s for a controller of a `HostSubsystem`
    */
-  async disconnect(drainMs = 0): Promise<void> {
+  async disconnect(drainMs = this.drainMs): Promise<void> {
     this.#removing = true;
     this.core.remove(drainMs);
     this.#runtime.arm();

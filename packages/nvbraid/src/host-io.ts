@@ -43,6 +43,8 @@ export class HostIo {
   readonly #operations: Operation[] = [];
   readonly #commands: IoCommand[] = [];
   #inFlight = 0;
+  #closing: NvbraidError | null = null;
+  #whenIdle: (() => void)[] = [];
 
   constructor(sink: IoSink, maxRetries: number) {
     this.#sink = sink;
@@ -52,6 +54,27 @@ export class HostIo {
   /** Operations that have not been settled. */
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Takes nothing new; what is under way goes on. */
+  close(error: NvbraidError): void {
+    this.#closing = error;
+  }
+
+  /** Fulfilled when nothing is under way, or with false after `waitMs`. */
+  idle(waitMs: number): Promise<boolean> {
+    if (this.#inFlight === 0) return Promise.resolve(true);
+    if (waitMs <= 0) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const settle = (idle: boolean): void => {
+        clearTimeout(timer);
+        this.#whenIdle = this.#whenIdle.filter((one) => one !== whenIdle);
+        resolve(idle);
+      };
+      const whenIdle = (): void => settle(true);
+      const timer = setTimeout(() => settle(false), waitMs);
+      this.#whenIdle.push(whenIdle);
+    });
   }
 
   /** Blocks that one command can move. */
@@ -219,6 +242,7 @@ export class HostIo {
     operation.settled = false;
     operation.status = 0;
     operation.once = false;
+    operation.refused = this.#closing;
     operation.failedSlba = slba;
     // One more than there are commands until all have been submitted: none of them ends the operation early.
     operation.pending = 1;
@@ -266,13 +290,15 @@ export class HostIo {
 
   #settle(operation: Operation): void {
     operation.settled = true;
-    this.#inFlight--;
+    if (--this.#inFlight === 0) for (const idle of this.#whenIdle) idle();
     const { resolve, reject } = operation;
     if (operation.status === 0) {
       this.#count(operation);
       resolve();
     } else {
       this.counters.errors++;
+      // No path has taken it because there is none any more.
+      if ((operation.status & 0x700) === 0x300) operation.refused ??= this.#closing;
       reject(operation.error(this.#sink.trouble));
     }
     if (operation.signal !== null) {
@@ -320,7 +346,8 @@ export class HostIo {
   }
 
   #submit(command: IoCommand): void {
-    const { kind, namespace } = command.operation!;
+    const { kind, namespace, refused } = command.operation!;
+    if (refused !== null) return this.#endedAll(command, Status.HostPathingError | DNR);
     if (namespace.gone !== null) return this.#endedAll(command, Status.InvalidNamespaceOrFormat | DNR);
     if (kind === 'Read') this.counters.readCommands++;
     else if (kind === 'Write') this.counters.writeCommands++;

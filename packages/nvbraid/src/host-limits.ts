@@ -21,7 +21,10 @@ export const LOG_PAGE_CHUNK_BYTES = 4096;
 export const DISCONNECT_DRAIN_MS = 5_000;
 /** Bytes that a question for allocated blocks lets a controller answer: 255 ranges. */
 export const ALLOCATION_QUERY_BYTES = 4088;
-/** Time that an NBD server which closes waits for the last Flush, in ms: a namespace without a path would keep it for ever. */
+/**
+ * An NBD server that closes waits so long for what is under way, and for its last Flush, in ms: a namespace without a path
+ * would keep it for ever.
+ */
 export const NBD_FLUSH_MS = 10_000;
 /** Referrals from one discovery service to the next that are followed, and services that are asked in all. */
 export const REFERRAL_DEPTH_MAX = 8;

@@ -54,6 +54,8 @@ export class Operation {
   settled = true;
   /** Its commands are not sent again: they would mean something else the second time. */
   once = false;
+  /** Why it was not begun: whoever sends its commands is closing. */
+  refused: NvbraidError | null = null;
   /** The first status other than success, and the block it was about. */
   status = 0;
   failedSlba = 0;
@@ -72,7 +74,7 @@ export class Operation {
     if ((this.status & 0x7ff) === Status.CommandAbortedByHost && this.signal?.aborted) {
       return new NvbraidError('EABORTED', `${what}: aborted`, { cause: this.signal.reason });
     }
-    const { gone } = this.namespace;
+    const gone = this.refused ?? this.namespace.gone;
     if (gone !== null) return new NvbraidError(gone.code, `${what}: ${gone.message}`, { context: gone.context });
     return new NvmeError(what, this.status, false, cause ?? undefined);
   }

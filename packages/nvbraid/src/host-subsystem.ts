@@ -250,6 +250,7 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
       this.core.addController(parts.options, parts.runtime, events),
     );
     controller.place = parts.place;
+    controller.drainMs = DISCONNECT_DRAIN_MS;
     this.#controllers.set(controller.core, controller);
     controller.once('closed', (error) => this.#closed(controller, error));
     controller.on('state', () => this.#arm());
@@ -347,14 +348,34 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
     return { ...sums, resets, reconnects, latency: latency.summary() };
   }
 
-  /** Lets commands under way end, tells the controllers that the host goes, and closes. */
-  async disconnect(): Promise<void> {
+  /**
+   * Takes no new calls, lets those that were made end, by whatever path, then tells the controllers that the host goes,
+   * and closes. Can be called again, and then with less patience.
+   * @param drainMs how long calls may take to end; those that have not ended then are rejected with ESHUTDOWN, and whether
+   * they were executed is not known. Default 5 s
+   */
+  async disconnect(drainMs = DISCONNECT_DRAIN_MS): Promise<void> {
     this.#removing = true;
-    const gone = this.controllers.map((controller) => controller.disconnect(DISCONNECT_DRAIN_MS));
+    const untilMs = systemClock.nowMs() + drainMs;
+    const heads = [...this.heads.values()];
+    for (const { io } of heads) io.close(this.#closedError());
+    await Promise.all(heads.map(({ io }) => io.idle(drainMs)));
+    const left = heads.reduce((sum, { io }) => sum + io.inFlight, 0);
+    if (left > 0) {
+      const calls = left === 1 ? '1 call' : `${left} calls`;
+      const message = `${calls} did not end in ${drainMs} ms before disconnecting: whether they were executed is not known`;
+      process.nextTick(() => this.emit('log', message));
+    }
+    const leftMs = Math.max(0, untilMs - systemClock.nowMs());
+    const gone = this.controllers.map((controller) => controller.disconnect(leftMs));
     this.#arm();
     await Promise.all(gone);
     for (const head of [...this.core.heads.values()]) head.removal.store('0', systemClock.nowMs());
     this.#arm();
+  }
+
+  #closedError(): NvbraidError {
+    return new NvbraidError('ESHUTDOWN', `${this.nqn} is disconnected`);
   }
 
   // ---------------------------------------------------------------- what the core tells
@@ -364,6 +385,7 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
     this.#sinks.set(head, sink);
     const one = new HostHead(this, head, sink);
     this.heads.set(head.nsid, one);
+    if (this.#removing) one.io.close(this.#closedError());
     process.nextTick(() => this.emit('head-added', one));
   }
 
@@ -372,7 +394,8 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
     this.#sinks.delete(head);
     if (one === undefined) return;
     this.heads.delete(head.nsid);
-    one.abandon(new NvbraidError('ENOENT', `namespace ${head.nsid} of ${this.nqn} has no path any more`));
+    const lost = new NvbraidError('ENOENT', `namespace ${head.nsid} of ${this.nqn} has no path any more`);
+    one.abandon(this.#removing ? this.#closedError() : lost);
     process.nextTick(() => this.emit('head-removed', one));
   }
 

@@ -3,7 +3,7 @@ import { SlabPool } from '@nvbraid/base';
 import { type BlockDevice, IoOp, IoResult, runIo } from '@nvbraid/blockdev';
 import { type NbdEnvironment, type NbdExport, NbdExports, NbdSession } from '@nvbraid/nbd';
 import { type Connection, type Listener, listenUnix, transports } from '@nvbraid/transport';
-import { NBD_FLUSH_MS } from './host-limits.ts';
+import { LINGER_MS, NBD_FLUSH_MS } from './host-limits.ts';
 import { NBD_CONNECTIONS_MAX, NBD_HANDSHAKE_MS, POOL_BYTES } from './limits.ts';
 import { QueueDriver } from './queue-driver.ts';
 
@@ -129,10 +129,12 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
   }
 
   /**
-   * Takes nothing new, answers what is under way, makes it stable, and closes.
-   * @returns false when not everything is stable; `log` has said why
+   * Takes nothing new, answers what is under way, makes it stable, and closes. What a device does not end in time, e.g. a
+   * namespace whose paths are lost, it ends later, and nobody is answered.
+   * @param waitMs for what is under way, and once more for the last Flush. Default 10 s
+   * @returns false when not everything has ended and is stable; `log` has said why
    */
-  async close(): Promise<boolean> {
+  async close(waitMs = NBD_FLUSH_MS): Promise<boolean> {
     if (this.#closed) return true;
     this.#closed = true;
     await Promise.all(this.#listeners.map((listener) => listener.close()));
@@ -141,33 +143,46 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
       this.#emptied = resolve;
       this.#checkEmpty();
     });
-    const timer = setTimeout(() => {
+    let ended = await inTime(gone, waitMs);
+    if (!ended) {
+      // A client that does not take its replies is one thing, a device that has none another.
       for (const { connection } of this.#drivers.values()) connection.destroy(null);
-    }, NBD_HANDSHAKE_MS);
-    await gone;
-    clearTimeout(timer);
-    const stable = await Promise.all([...this.#devices].map((device) => this.#settle(device)));
-    return !stable.includes(false);
+      ended = await inTime(gone, LINGER_MS);
+    }
+    if (!ended) this.emit('log', 'what was under way has not ended in time: whether it was executed is not known');
+    const stable = await Promise.all([...this.#devices].map((device) => this.#settle(device, waitMs)));
+    return ended && !stable.includes(false);
   }
 
   /** The last word: clients may have left without a Flush. */
-  async #settle(device: BlockDevice): Promise<boolean> {
+  async #settle(device: BlockDevice, waitMs: number): Promise<boolean> {
     let stable = true;
     if (device.volatileWriteCache && !device.readOnly) {
-      const result = await flush(device, NBD_FLUSH_MS);
+      const result = await flush(device, waitMs);
       if (result === null) this.emit('log', 'the last Flush has not ended in time: what was not flushed may be lost');
       else if (result !== IoResult.Ok) this.emit('log', 'the last Flush failed: what was not flushed may be lost');
       // Nothing to wait for: what is under way ends when its connection does.
       if (result === null) return false;
       stable = result === IoResult.Ok;
     }
-    await device.close();
-    return stable;
+    // Nor for longer than that where there is no Flush.
+    return (await inTime(device.close(), waitMs)) && stable;
   }
 
   #checkEmpty(): void {
     if (this.#drivers.size === 0 && this.#finishing.size === 0) this.#emptied?.();
   }
+}
+
+/** Whether it was fulfilled in time. */
+async function inTime(promise: Promise<void>, waitMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), waitMs);
+  });
+  const ended = await Promise.race([promise.then(() => true), late]);
+  clearTimeout(timer);
+  return ended;
 }
 
 /** Null when it takes too long. */

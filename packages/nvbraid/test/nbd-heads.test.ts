@@ -185,6 +185,25 @@ describe('heads offered by NBD', () => {
     for (const { error } of await Promise.all(answers)) assert.ok(error === 0 || error === -1);
     assert.ok(!existsSync(socket), 'the socket is gone');
   });
+  test('a server that closes waits so long and no longer for a namespace whose paths are lost', async () => {
+    const { ports } = await served();
+    const { server, subsystem, client } = await offered(ports);
+    const one = await client();
+    await Promise.all(ports.map((port) => port.close()));
+    await until(() => subsystem.controllers.every(({ state }) => state === 'connecting'), 'the paths are lost');
+    const write = one.request(NbdCommand.Write, 0, 4096, 0, Buffer.alloc(4096, 1));
+    await until(() => subsystem.status()[0]!.queued === 1, 'the write waits');
+    const logs: string[] = [];
+    server.on('log', (message) => logs.push(message));
+    const [stable] = await Promise.all([server.close(200), one.closed]);
+    assert.equal(stable, false);
+    assert.equal((await write).error, -1);
+    assert.ok(
+      logs.some((log) => /under way has not ended in time: .* not known/.test(log)),
+      logs.join('\n'),
+    );
+    await subsystem.disconnect(0);
+  });
 });
 
 describe('heads on threads', () => {

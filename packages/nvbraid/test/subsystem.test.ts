@@ -322,12 +322,13 @@ test('removing a controller in order lets its commands end, and the others go on
   pair.a.core.remove(5000);
   pair.run(500);
   assert.equal(pair.a.core.state, 'deleting');
-  assert.equal(pair.head.paths.length, 1);
+  assert.ok(!pair.head.usable(pair.pathOf(pair.a)) && pair.head.usable(pair.pathOf(pair.b)));
   held.hold = false;
   held.release();
   pair.run(100);
   assert.ok(write.ok);
   assert.equal(pair.failovers, 0);
+  assert.equal(pair.head.paths.length, 1);
   assert.equal(pair.a.core.state, 'dead');
   assert.deepEqual(pair.a.states.slice(-3), ['deleting', 'deleting-noio', 'dead']);
 });

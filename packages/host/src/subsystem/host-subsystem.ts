@@ -219,9 +219,11 @@ export class HostSubsystem {
     if (state === 'dead') this.fences.associationOver(controller);
     this.#maxTransferBytes = this.#leastTransferBytes();
     if (state === 'live') this.#live(member);
-    else if (state === 'deleting' || state === 'dead') this.#removePaths(member);
-    else if (state === 'resetting') {
+    else if (state === 'deleting-noio' || state === 'dead') this.#removePaths(member);
+    else if (state === 'resetting' || state === 'deleting') {
+      // Nothing new goes there; what is under way may end, and the head stays until then.
       for (const path of member.paths.values()) path.namespaceHead.clearCurrentPath(path);
+      if (state === 'deleting') this.#kick();
     }
     for (const path of member.paths.values()) this.events.pathState?.(path.namespaceHead, path);
     if (state === 'dead') {
