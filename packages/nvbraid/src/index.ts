@@ -20,7 +20,7 @@ export * from './discover.ts';
 export * from './discovery/connect-all.ts';
 export * from './discovery/discover-all.ts';
 export * from './discovery/discovery-connection.ts';
-export type { ServiceStatus } from './discovery/discovery-watch.ts';
+export * from './discovery/discovery-watch.ts';
 export type { DiscoveryService, PathDefaults } from './discovery/service-address.ts';
 export * from './faults/namespace-filters.ts';
 export * from './faults/target-faults.ts';

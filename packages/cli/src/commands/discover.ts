@@ -1,18 +1,12 @@
-import { ADRFAM_NAMES, EFLAGS_NAMES, SECTYPE_NAMES, SUBTYPE_NAMES, TREQ_NAMES, TRTYPE_NAMES } from '@nvbraid/wire';
-import {
-  type DiscoveredServices,
-  type DiscoveryLogEntry,
-  type DiscoveryResult,
-  discoverAll,
-  discover as discoverLog,
-} from 'nvbraid';
+import { type DiscoveredServices, type DiscoveryResult, discoverAll, discover as discoverLog } from 'nvbraid';
 import { advised } from '../advice.ts';
 import { connectOptions, formatAddress } from '../association.ts';
 import { command } from '../command.ts';
+import { DiscoveryProcess } from '../discovery-process.ts';
+import { entryFields, printLog, serviceFields } from '../discovery-text.ts';
 import { sentence } from '../explain.ts';
 import { addressOptions, associationOptions, outputOptions } from '../options.ts';
 import { StopSignal } from '../stop-signal.ts';
-import type { Terminal } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
 
 const { nqn, ...address } = addressOptions;
@@ -22,17 +16,24 @@ export const discover = command({
   summary: 'Ask a discovery controller which subsystems there are',
   description: [
     'Connects to the discovery subsystem, reads its log and disconnects. Every port of nvbraid serve answers, not only 8009. With --referrals the services that it refers to are asked as well, each address once; one that does not answer is told of and skipped.',
+    'With --persistent it stays connected: the discovery controller tells when its log changes, and what has come and gone is printed. A lost connection is made again without end. nvbraid connect-all --persistent connects what comes.',
   ],
   options: {
     ...address,
     nqn: { ...nqn, help: 'Discovery subsystem; else the well-known one' },
     ...associationOptions,
     referrals: { type: 'flag', help: 'Ask also the discovery controllers that are referred to' },
+    persistent: {
+      type: 'flag',
+      short: 'p',
+      help: 'Stay connected, with Keep Alive, and tell of changes; with --referrals also of those of the services referred to',
+    },
     ...outputOptions,
   },
   examples: [
     { line: 'nvbraid discover -a 192.168.0.7', help: 'the target on port 8009 of another machine' },
     { line: 'nvbraid discover -a 127.0.0.1 -s 4420 -o json', help: 'by an I/O port, for a script' },
+    { line: 'nvbraid discover -a 192.168.0.7 --persistent', help: 'and what comes and goes, until Ctrl-C' },
   ],
   async run({ options, given, terminal }) {
     const { transport, traddr, trsvcid = 8009 } = options;
@@ -47,6 +48,11 @@ export const discover = command({
       ...(options.nqn === undefined ? {} : { nqn: options.nqn }),
       signal: stop.signal,
     };
+    if (options.persistent) {
+      const { signal: _signal, ...service } = wanted;
+      const how = { json: options['output-format'] === 'json', referrals: options.referrals };
+      return await new DiscoveryProcess(service, terminal, how).run(stop);
+    }
     const work: Promise<DiscoveredServices | DiscoveryResult> = options.referrals
       ? discoverAll(wanted)
       : discoverLog(wanted);
@@ -70,33 +76,3 @@ export const discover = command({
     return 0;
   },
 });
-
-function printLog(records: readonly DiscoveryLogEntry[], genctr: number, terminal: Terminal): void {
-  terminal.line(`\nDiscovery Log Number of Records ${records.length}, Generation counter ${genctr}`);
-  records.map(entryFields).forEach((entry, i) => {
-    terminal.line(terminal.style('bold', `=====Discovery Log Entry ${i}======`));
-    for (const [name, value] of Object.entries(entry)) terminal.line(`${`${name}:`.padEnd(9)}${value}`);
-  });
-}
-
-function serviceFields({ traddr, trsvcid, genctr, records, error }: DiscoveredServices['services'][number]): object {
-  if (error !== null) return { traddr, trsvcid, error: error.message };
-  return { traddr, trsvcid, genctr, records: records.map(entryFields) };
-}
-
-/** The fields that nvme-cli shows, in its order and with its words. */
-function entryFields(entry: DiscoveryLogEntry): Record<string, string | number> {
-  const named = (names: Readonly<Record<number, string>>, value: number): string => names[value] ?? String(value);
-  return {
-    trtype: named(TRTYPE_NAMES, entry.trtype),
-    adrfam: named(ADRFAM_NAMES, entry.adrfam),
-    subtype: named(SUBTYPE_NAMES, entry.subtype),
-    treq: named(TREQ_NAMES, entry.treq),
-    portid: entry.portid,
-    trsvcid: entry.trsvcid,
-    subnqn: entry.subnqn,
-    traddr: entry.traddr,
-    eflags: named(EFLAGS_NAMES, entry.eflags),
-    sectype: named(SECTYPE_NAMES, entry.tsas[0] ?? 0),
-  };
-}

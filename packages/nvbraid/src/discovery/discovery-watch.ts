@@ -2,7 +2,7 @@ import { NvbraidError } from '@nvbraid/base';
 import { DISCOVERY_TCP_PORT, type DiscoveryEntry } from '@nvbraid/wire';
 import { DISCOVERY_KEEP_ALIVE_SECS, DISCOVERY_SERVICES_MAX, REFERRAL_DEPTH_MAX } from '../host-limits.ts';
 import { connectDiscovery, type DiscoveryConnection } from './discovery-connection.ts';
-import { addressKey, type DiscoveryService, isReferral, recordAddress } from './service-address.ts';
+import { addressKey, type DiscoveryService, isReferral, recordAddress, recordKey } from './service-address.ts';
 
 /** How a discovery service stands. */
 export interface ServiceStatus {
@@ -23,7 +23,21 @@ export interface ToldRecord {
   readonly service: DiscoveryService;
 }
 
-interface WatchEvents {
+/** What is told now and was not before, and the other way round. */
+export function changedRecords(
+  before: readonly ToldRecord[],
+  after: readonly ToldRecord[],
+): { readonly added: readonly ToldRecord[]; readonly removed: readonly ToldRecord[] } {
+  const keyOf = ({ record, service }: ToldRecord): string =>
+    JSON.stringify([service.traddr, service.trsvcid, recordKey(record)]);
+  const without = (some: readonly ToldRecord[], others: readonly ToldRecord[]): ToldRecord[] => {
+    const keys = new Set(others.map(keyOf));
+    return some.filter((one) => !keys.has(keyOf(one)));
+  };
+  return { added: without(after, before), removed: without(before, after) };
+}
+
+export interface WatchEvents {
   /** Records or states have changed: look again. */
   changed(): void;
   service(status: ServiceStatus): void;
@@ -38,13 +52,24 @@ export class DiscoveryWatch {
   readonly #roots: readonly DiscoveryService[];
   readonly #retryMs: number;
   readonly #events: WatchEvents;
+  readonly #depthMax: number;
   readonly #services = new Map<string, Watched>();
   #closing = false;
 
-  constructor(roots: readonly DiscoveryService[], retryMs: number, events: WatchEvents) {
+  /**
+   * @param retryMs time between two attempts to reach who does not answer
+   * @param depthMax referrals that are followed one behind the other; 0: none
+   */
+  constructor(
+    roots: readonly DiscoveryService[],
+    retryMs: number,
+    events: WatchEvents,
+    depthMax: number = REFERRAL_DEPTH_MAX,
+  ) {
     this.#roots = roots;
     this.#retryMs = retryMs;
     this.#events = events;
+    this.#depthMax = depthMax;
   }
 
   /** Fulfilled when every service that was named, and all that they lead to, have answered or failed once. */
@@ -78,7 +103,7 @@ export class DiscoveryWatch {
     if (this.#closing) return;
     const met = new Set<string>();
     let level: readonly DiscoveryService[] = this.#roots;
-    for (let depth = 0; level.length > 0 && depth <= REFERRAL_DEPTH_MAX; depth++) {
+    for (let depth = 0; level.length > 0 && depth <= this.#depthMax; depth++) {
       const next: DiscoveryService[] = [];
       for (const options of level) {
         const key = addressKey({ traddr: options.traddr, trsvcid: options.trsvcid ?? DISCOVERY_TCP_PORT });
