@@ -106,11 +106,12 @@ export async function onlyProcess(role?: 'connect' | 'serve'): Promise<string> {
     );
   }
   const list = candidates.map((process) => process.socket).join(', ');
-  const what = [...new Set(candidates.map((process) => process.role))].join(' and ');
-  throw new NvbraidError(
-    'EINVAL',
-    `nvbraid ${what}: ${candidates.length} are running; choose one with --socket: ${list}`,
-  );
+  const roles = [...new Set(candidates.map((process) => process.role))];
+  const what =
+    roles.length === 1
+      ? `nvbraid ${roles[0]} is running ${candidates.length} times`
+      : `nvbraid ${roles.join(' and ')} are running`;
+  throw new NvbraidError('EINVAL', `${what}; choose one with --socket: ${list}`);
 }
 
 /** The socket of the process that is connected to a subsystem. @throws NvbraidError ENOENT, EINVAL when there are several */

@@ -28,7 +28,8 @@ describe('nvbraid connect', { concurrency: false }, () => {
 
   before(async () => {
     await startTarget();
-    cli = sandbox.start(['connect', '-a', '127.0.0.1', '-s', String(port), '-i', '2', '-c', '1', '-g', '-G']);
+    const address = ['-a', '127.0.0.1', '-s', String(port)];
+    cli = sandbox.start(['connect', ...address, '-i', '2', '-c', '1', '-g', '-G', '--fast-io-fail-tmo', '60']);
     socket = (await cli.printed(/control socket (.*)\n/))[1]!;
   });
   after(async () => {
@@ -46,6 +47,16 @@ describe('nvbraid connect', { concurrency: false }, () => {
     assert.match(cli.out, new RegExp(`^connected to ${NQN} at 127\\.0\\.0\\.1:${port}, controller \\d+$`, 'm'));
     assert.match(cli.out, /^ {2}2 I\/O queues of 128 entries, at most .* per command$/m);
     assert.match(cli.out, /^ {2}namespace 1: 4 MiB in blocks of 4096 bytes$/m);
+  });
+
+  test('times that exclude each other are told by their options', async () => {
+    for (const command of ['connect', 'connect-all', 'nbd']) {
+      const { code, err } = await nvbraid([command, '-a', 'x', '-l', '30', '--fast-io-fail-tmo', '31']);
+      assert.equal(code, 2);
+      assert.match(err, /--fast-io-fail-tmo 31 is longer than --ctrl-loss-tmo 30, after which/);
+    }
+    const all = await nvbraid(['connect-all', '-a', 'x', '--disconnect-removed']);
+    assert.match(all.err, /--disconnect-removed needs --persistent/);
   });
 
   test('list shows it as nvme-cli does', async () => {

@@ -41,6 +41,8 @@ export async function discover(options: DiscoverOptions): Promise<DiscoveryResul
     nrIoQueues: 0,
     keepAliveTmo: options.keepAliveTmo ?? 0,
     ctrlLossTmo: 0,
+    // Which is the limit for what waits, too.
+    fastIoFailTmo: -1,
   });
   try {
     return await readDiscoveryLog(controller);

@@ -6,6 +6,12 @@ const HALF = FINE / 2;
 const FINE_SHIFT = 6;
 const BUCKETS = FINE + (31 - FINE_SHIFT) * HALF;
 
+/** How many values were less than `belowUs` microseconds, a power of two, and not less than the half of it. */
+export interface LatencyBucket {
+  readonly belowUs: number;
+  readonly count: number;
+}
+
 export interface LatencySummary {
   readonly count: number;
   readonly meanUs: number;
@@ -54,6 +60,17 @@ export class LatencyHistogram {
       p999Us: this.percentileUs(0.999),
       maxUs: this.#maxMs * 1000,
     };
+  }
+
+  /** Buckets that have something in them, by powers of two: few enough to be shown. */
+  buckets(): LatencyBucket[] {
+    const counts = new Map<number, number>();
+    for (let i = 0; i < BUCKETS; i++) {
+      if (this.#counts[i] === 0) continue;
+      const belowUs = Math.max(1, 2 ** Math.ceil(Math.log2(upperUnits(i) / UNITS_PER_US)));
+      counts.set(belowUs, (counts.get(belowUs) ?? 0) + this.#counts[i]!);
+    }
+    return [...counts].map(([belowUs, count]) => ({ belowUs, count }));
   }
 
   /** Adds what another histogram has counted. */

@@ -15,7 +15,7 @@ import { HeadSink } from './head-sink.ts';
 import { HostController, type HostStats } from './host-controller.ts';
 import { HostHead } from './host-head.ts';
 import type { HostIo } from './host-io.ts';
-import { LatencyHistogram, type LatencySummary } from './host-latency.ts';
+import { type LatencyBucket, LatencyHistogram, type LatencySummary } from './host-latency.ts';
 import { DISCONNECT_DRAIN_MS, TIMER_MS_MAX } from './host-limits.ts';
 import type { IoOptions } from './host-namespace.ts';
 import { type QueueSubflows, SubflowWatch } from './subflow-watch.ts';
@@ -73,7 +73,7 @@ export interface HeadStatus {
   /** Commands that wait for a path now. */
   readonly queued: number;
   /** From the first failure of a command to its end by another path. */
-  readonly failoverLatency: LatencySummary;
+  readonly failoverLatency: LatencySummary & { readonly buckets: readonly LatencyBucket[] };
   /** What its users have done. */
   readonly stats: IoStats;
 }
@@ -293,7 +293,7 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
       requeues: head.requeueNoUsablePathCount,
       failures: head.failNoAvailablePathCount,
       queued: head.queued().length,
-      failoverLatency: sink.histogram.summary(),
+      failoverLatency: { ...sink.histogram.summary(), buckets: sink.histogram.buckets() },
       stats: ioStats(this.#headOf(head)?.io),
     }));
   }

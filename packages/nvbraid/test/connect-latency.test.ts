@@ -21,6 +21,23 @@ test('percentiles are right to 4 % or an eighth of a microsecond', () => {
   );
 });
 
+test('buckets are powers of two, in order, and hold every value once', () => {
+  const histogram = new LatencyHistogram();
+  assert.deepEqual(histogram.buckets(), []);
+  for (const us of [0, 0.9, 1, 1.9, 3, 1000, 1023.9, 1024, 5e6]) histogram.record(us / 1000);
+  assert.deepEqual(
+    histogram.buckets().map(({ belowUs, count }) => [belowUs, count]),
+    [
+      [1, 2],
+      [2, 2],
+      [4, 1],
+      [1024, 2],
+      [2048, 1],
+      [2 ** 23, 1],
+    ],
+  );
+});
+
 test('summary, add, clear, and values beyond all buckets', () => {
   const a = new LatencyHistogram();
   assert.deepEqual(a.summary(), { count: 0, meanUs: 0, p50Us: 0, p99Us: 0, p999Us: 0, maxUs: 0 });

@@ -12,6 +12,7 @@ import { connectOptions, formatAddress } from '../association.ts';
 import { command, type Values } from '../command.ts';
 import { ConnectProcess, type Stop } from '../connect-process.ts';
 import { sentence } from '../explain.ts';
+import { checkRecovery } from '../given-paths.ts';
 import {
   addressOptions,
   associationOptions,
@@ -24,6 +25,7 @@ import {
 import { plural } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
 import type { Terminal } from '../terminal.ts';
+import { UsageError } from '../usage-error.ts';
 
 const { path: _path, ...subsystemOptions } = multipathOptions;
 const { nqn, ...address } = addressOptions;
@@ -59,6 +61,10 @@ export const connectAll = command({
     { line: 'nvbraid connect-all --persistent', help: 'what the files in /etc/nvme say, also what comes later' },
   ],
   async run({ options, given, terminal }) {
+    if (options['disconnect-removed'] && !options.persistent) {
+      throw new UsageError('--disconnect-removed needs --persistent: without it nobody tells what is removed');
+    }
+    checkRecovery(options);
     using stop = new StopSignal(() => terminal.note('disconnecting; once more stops at once'));
     const work = new ConnectAll({ ...wanted(options, given, terminal), signal: stop.signal }, terminal, stop, {
       json: options['output-format'] === 'json',

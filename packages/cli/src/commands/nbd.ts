@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { makeRuntimeDirectory } from '@nvbraid/manage';
 import { type LocalTarget, NbdHeads, type NbdPlace, NvbraidError } from 'nvbraid';
 import { advised } from '../advice.ts';
 import { connectOptions } from '../association.ts';
 import { command } from '../command.ts';
 import { type ChosenDevice, chooseFile, chooseMemory } from '../device-choice.ts';
-import { givenPaths, nqnByAny } from '../given-paths.ts';
+import { checkRecovery, givenPaths, nqnByAny } from '../given-paths.ts';
 import { KeptFiles } from '../kept-files.ts';
 import { NbdProcess } from '../nbd-process.ts';
 import {
@@ -114,6 +114,7 @@ export const nbd = command({
         await kept.settle();
       }
     }
+    checkRecovery(options);
     const paths = givenPaths({ ...options, 'duplicate-connect': false });
     const nqn = options.nqn ?? (await nqnByAny(paths, options, signal));
     warn(place, terminal);
@@ -208,7 +209,10 @@ function placeOf(path: string | undefined, listen: string | undefined): NbdPlace
   if (path !== undefined && listen !== undefined) {
     throw new UsageError('--unix-socket and --listen exclude each other');
   }
-  if (listen === undefined) return { path: path ?? join(makeRuntimeDirectory(), `nbd-${process.pid}.nbd`) };
+  if (listen === undefined) {
+    // Whole, since clients are told of it who may stand elsewhere.
+    return { path: resolve(path ?? join(makeRuntimeDirectory(), `nbd-${process.pid}.nbd`)) };
+  }
   const match = /^(?:\[([0-9a-f:.%a-z]+)\]|([^:[\]]+))(?::([0-9]{1,5}))?$/i.exec(listen);
   const port = Number(match?.[3] ?? NBD_PORT);
   if (match === null || port > PORT_MAX) {
