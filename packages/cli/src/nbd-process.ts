@@ -39,7 +39,6 @@ export class NbdProcess {
   async run(socket: string | undefined, stop: StopSignal): Promise<number> {
     const heads = this.#heads;
     let failure: Error | null = null;
-    heads.on('log', (message) => this.#event('log', message, { message }));
     heads.on('changed', () => {
       if (!stop.stopped) this.#event('exports', `exports now: ${this.#names()}`, { exports: heads.offers });
     });
@@ -62,6 +61,7 @@ export class NbdProcess {
       throw error;
     }
     this.#announce(server.path);
+    heads.on('log', (message) => this.#event('log', message, { message }));
     await stop.wait();
     const stable = await heads.close();
     await server.close();

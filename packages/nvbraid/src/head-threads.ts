@@ -15,7 +15,7 @@ import {
   type ToHeadWorker,
 } from './head-worker-messages.ts';
 import { hostIdentity } from './host-identity.ts';
-import { HEAD_RESTART_MS, HEAD_RESTART_MS_MAX, HEAD_THREADS_MAX } from './host-limits.ts';
+import { HEAD_RESTART_MS, HEAD_RESTART_MS_MAX, HEAD_THREADS_MAX, HEAD_UNHEARD_MAX } from './host-limits.ts';
 import { POOL_BYTES } from './limits.ts';
 import type { LocalTarget } from './local-target.ts';
 import type { NbdPlace } from './nbd-server.ts';
@@ -65,10 +65,28 @@ interface HeadThreadsEventMap {
  */
 export class NbdHeads extends EventEmitter<HeadThreadsEventMap> {
   readonly #threads: HeadThread[];
+  /** What threads said before anybody could listen; null from then on. */
+  #unheard: string[] | null = [];
 
   private constructor(threads: HeadThread[]) {
     super();
     this.#threads = threads;
+    const events = this as unknown as EventEmitter<{ newListener: [name: string] }>;
+    events.on('newListener', (name) => {
+      if (name === 'log') setImmediate(() => this.#catchUp());
+    });
+  }
+
+  /** A sentence for the log. */
+  log(message: string): void {
+    if (this.#unheard === null) this.emit('log', message);
+    else if (this.#unheard.length < HEAD_UNHEARD_MAX) this.#unheard.push(message);
+  }
+
+  #catchUp(): void {
+    const unheard = this.#unheard ?? [];
+    this.#unheard = null;
+    for (const message of unheard) this.emit('log', message);
   }
 
   /**
@@ -259,7 +277,7 @@ class HeadThread {
         this.tell!.emit('path', this.thread, message.path, message.state);
         break;
       case 'log':
-        this.tell!.emit('log', message.message);
+        this.tell!.log(message.message);
         break;
       case 'answer':
         this.#asked.get(message.id)?.resolve(message.result);
@@ -302,7 +320,7 @@ class HeadThread {
     if (this.#settings.local !== null) return void this.tell!.emit('closed', reason);
     const waitMs = Math.min(HEAD_RESTART_MS_MAX, HEAD_RESTART_MS * 2 ** this.#attempts++);
     this.tell!.emit('changed');
-    this.tell!.emit('log', `${reason.message}; it is started again in ${waitMs} ms`);
+    this.tell!.log(`${reason.message}; it is started again in ${waitMs} ms`);
     this.#restart = setTimeout(() => {
       this.#restart = null;
       this.start().catch(() => {}); // `#died` has it

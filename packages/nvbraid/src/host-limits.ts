@@ -40,6 +40,8 @@ export const DISCOVERY_RETRY_MS = 1_000;
 /** Paths that `connectAll` keeps, and those that it connects at the same time. */
 export const CONNECT_ALL_PATHS_MAX = 1024;
 export const CONNECT_ALL_AT_ONCE = 16;
+/** Sentences of head threads that are kept until somebody listens. */
+export const HEAD_UNHEARD_MAX = 64;
 /** Threads that the namespaces of a subsystem may be spread over. */
 export const HEAD_THREADS_MAX = 64;
 /** Pause before a head thread that died is started again, in ms; doubled each time that this does not help. */
