@@ -212,6 +212,17 @@ describe('subflows of Multipath TCP', { concurrency: false, skip, timeout: 240_0
     assert.equal(State, 'live');
   });
 
+  test('nvbraid nbd says the same of the connections of its threads', async () => {
+    const argv = ['nbd', '-t', 'mptcp', '-a', '10.1.1.1', '-n', NQN, '-U', sandbox.file('disk.nbd')];
+    const socket = sandbox.file('nbd.sock');
+    const nbd = sandbox.start([...argv, '--socket', socket, '-v'], links.on(links.host));
+    await nbd.printed(/\d nvme1, queues? [01-]+: subflow 10\.1\.2\.2 -> 10\.1\.1\.1 added\n/);
+    const text = await ok(socket, 'list-subsys', '-v');
+    for (const qid of [0, 1]) assert.match(text, new RegExp(`^ {6}queue ${qid}: [2-8] subflows$`, 'm'));
+    nbd.signal('SIGINT');
+    assert.equal(await nbd.exit(), 0, nbd.err);
+  });
+
   test('an address that is given up takes its subflows with it, and people read of it', async () => {
     const where = ['-t', 'mptcp', '-a', '10.1.1.1', '-n', NQN, '-i', '2'];
     const people = sandbox.start(['connect', '-D', ...where], links.on(links.host));

@@ -19,6 +19,7 @@ import type { HostSubsystem } from './host-subsystem.ts';
 import { localPath, startLocalTarget } from './local-target.ts';
 import { offerHeads } from './nbd-heads.ts';
 import { NbdServer } from './nbd-server.ts';
+import { subflowSentences } from './subflow-text.ts';
 import type { Target } from './target.ts';
 
 /*
@@ -74,6 +75,9 @@ async function start(): Promise<void> {
   const server = new NbdServer(poolBytes);
   server.on('log', (message) => say({ kind: 'log', message }));
   subsystem.on('log', (message) => say({ kind: 'log', message }));
+  subsystem.subflowWatch.on('changes', (changes) => {
+    for (const message of subflowSentences(changes, ({ controller }) => controller)) say({ kind: 'log', message });
+  });
   const watched = new WeakSet<HostHead>();
   let told = false;
   const changed = (): void => {
