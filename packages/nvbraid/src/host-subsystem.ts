@@ -9,6 +9,7 @@ import {
   type NvmePath,
   quiesceMs,
 } from '@nvbraid/host';
+import { AccessState } from '@nvbraid/multipath';
 import { ANA_STATE_NAMES, AnaState, Ctratt } from '@nvbraid/wire';
 import { type ControllerOptions, controllerParts } from './connect-options.ts';
 import { HeadSink } from './head-sink.ts';
@@ -310,7 +311,7 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
       state: controller.state,
       anaState: path.anaState === null ? null : (ANA_STATE_NAMES[path.anaState] ?? ''),
       anaGroup: path.anaGroupId,
-      usable: head.usable(path),
+      usable: head.usable(path) && path.accessState !== AccessState.Other,
       depth: controller.outstandingIo,
       commands: path.ioCount,
       failovers: path.failoverCount,

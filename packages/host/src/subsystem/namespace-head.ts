@@ -2,7 +2,7 @@ import { AccessState, BioFlag, Head, type HeadTemplate } from '@nvbraid/multipat
 import { Status } from '@nvbraid/wire';
 import type { NamespaceInfo } from '../namespace-info.ts';
 import type { HostSubsystem } from './host-subsystem.ts';
-import { mayStillRun, type NvmeBio } from './nvme-bio.ts';
+import { isPathError, mayStillRun, type NvmeBio } from './nvme-bio.ts';
 import type { NvmePath } from './nvme-path.ts';
 
 /** A namespace of a subsystem with all its paths: what users read and write. */
@@ -50,7 +50,7 @@ export class NamespaceHead extends Head<NvmePath, NvmeBio> {
   /** A command came back from a path. */
   commandEnded(path: NvmePath, bio: NvmeBio): void {
     const { status } = bio.request;
-    if (status !== 0 && bio.failedMs < 0) bio.failedMs = this.clock.nowMs();
+    if (bio.failedMs < 0 && isPathError(status)) bio.failedMs = this.clock.nowMs();
     if (mayStillRun(bio.request)) {
       if (bio.once) bio.flags |= BioFlag.NoRetry;
       if (this.subsystem.fences.hold(path, bio)) return;
