@@ -352,20 +352,24 @@ const words: Rule = (files) =>
     FORBIDDEN.flatMap(([pattern, why]) => matches(file, file.text, pattern, (word) => `'${word}': ${why}`)),
   );
 
-/** docs/rows.md names only test files that exist, and every row that is done names one. */
+/** docs/rows.md names only test files that exist, and every row that is done names one; one with a number a test with its name. */
 const rows: Rule = (files) => {
   const table = files.find((file) => file.path === 'docs/rows.md');
   if (table === undefined) return [];
-  const paths = new Set(files.map((file) => file.path));
+  const texts = new Map(files.map((file) => [file.path, file.text]));
   return table.text.split('\n').flatMap((text, i) => {
     const cells = text.split('|').map((cell) => cell.trim());
     if (cells.length < 5 || !/^(done|later)$/.test(cells.at(-3)!)) return [];
     const tests = [...cells.at(-2)!.matchAll(/`([^`]+)`/g)].map((match) => match[1]!);
     const complaints = tests
-      .filter((test) => !paths.has(test))
+      .filter((test) => !texts.has(test))
       .map((test) => ({ path: table.path, line: i + 1, what: `there is no ${test}` }));
     if (cells.at(-3) === 'done' && tests.length === 0) {
       complaints.push({ path: table.path, line: i + 1, what: 'a row that is done names its test' });
+    }
+    const number = cells[1]!;
+    if (/^\d+$/.test(number) && !tests.some((test) => texts.get(test)?.includes(`row ${number}: `))) {
+      complaints.push({ path: table.path, line: i + 1, what: `no test there is named "row ${number}: …"` });
     }
     return complaints;
   });

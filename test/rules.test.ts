@@ -121,10 +121,12 @@ const BROKEN: Record<keyof typeof RULES, [SourceFile[], string[]]> = {
     [
       file(
         'docs/rows.md',
-        '| row | state | test |\n| a | done | `test/gone.test.ts` |\n| b | done | |\n| c | later | |\n',
+        '| row | state | test |\n| a | done | `test/gone.test.ts` |\n| b | done | |\n| c | later | |\n' +
+          '| 31 | done | `test/here.test.ts` |\n| 32 | done | `test/here.test.ts` |\n',
       ),
+      file('test/here.test.ts', "test('row 31: heads', () => {});\n"),
     ],
-    ['docs/rows.md:2', 'docs/rows.md:3'],
+    ['docs/rows.md:2', 'docs/rows.md:3', 'docs/rows.md:6'],
   ],
   'the table of conformance names tests that exist': [
     [

@@ -96,7 +96,7 @@ describe('controllers of one subsystem share heads', () => {
   });
 });
 
-describe('paths follow ANA', () => {
+describe('row 57: paths follow ANA', () => {
   test('optimized, non-optimized, inaccessible, persistent loss and change, under I/O, without an error', () => {
     const pair = new TwoPaths();
     const states = [AnaState.NonOptimized, AnaState.Inaccessible, AnaState.PersistentLoss, AnaState.Change];
@@ -247,7 +247,7 @@ describe('a lost path', () => {
   });
 });
 
-describe('all paths lost', () => {
+describe('row 58: all paths lost', () => {
   test('commands wait while a controller may come back, and end well when it does', () => {
     const pair = new TwoPaths();
     for (const host of [pair.a, pair.b]) pair.cut(host);
