@@ -94,7 +94,12 @@ describe('referrals', () => {
       assert.ok(page.length === 2048);
       return { treq: 0, ...record(fields) } as DiscoveryEntry;
     };
-    assert.deepEqual(recordAddress(entry({})), { nqn: `${NQN}a`, traddr: '192.0.2.1', trsvcid: 4420 });
+    assert.deepEqual(recordAddress(entry({})), {
+      nqn: `${NQN}a`,
+      transport: 'tcp',
+      traddr: '192.0.2.1',
+      trsvcid: 4420,
+    });
     assert.throws(() => recordAddress(entry({ trtype: Trtype.Rdma })), /transport rdma is not supported/);
     assert.throws(() => recordAddress(entry({ treq: 1 })), /demands TLS/);
     assert.throws(() => recordAddress(entry({ traddr: 'evil.example' })), /this is no address/);
