@@ -7,6 +7,7 @@ export interface ListenWishes {
   readonly transport: string;
   readonly traddr: string;
   readonly trsvcid: number;
+  readonly allowFallback?: boolean;
 }
 
 /**
@@ -15,9 +16,9 @@ export interface ListenWishes {
  * @throws NvbraidError with a sentence that says what to do
  */
 export async function listenForIo(target: Target, wishes: ListenWishes): Promise<TargetPort> {
-  const { transport, traddr: address, trsvcid: port } = wishes;
+  const { transport, traddr: address, trsvcid: port, allowFallback = false } = wishes;
   try {
-    return await target.listen({ transport, address, port });
+    return await target.listen({ transport, address, port, allowFallback });
   } catch (error) {
     throw explain(error, address, port);
   }
@@ -34,7 +35,8 @@ export async function listenForDiscovery(
 ): Promise<TargetPort | string> {
   if (io.port === DISCOVERY_TCP_PORT) return io;
   try {
-    return await target.listen({ transport: wishes.transport, address: wishes.traddr, port: DISCOVERY_TCP_PORT });
+    const { transport, traddr: address, allowFallback = false } = wishes;
+    return await target.listen({ transport, address, port: DISCOVERY_TCP_PORT, allowFallback });
   } catch (error) {
     const why =
       error instanceof NvbraidError && error.code === 'EADDRINUSE'

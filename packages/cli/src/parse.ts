@@ -1,3 +1,4 @@
+import { NO_TLS } from 'nvbraid';
 import type { Command, Invocation, Option, Options } from './command.ts';
 import { formatSize, parseSize, parseWholeNumber } from './size.ts';
 import { nearest } from './suggest.ts';
@@ -96,6 +97,9 @@ function next(rest: string[], as: string, option: Option): string {
   return text;
 }
 
+/** Of nvme-cli. Who asks for TLS is told why there is none. */
+const TLS_OPTIONS = new Set(['tls', 'tls-key', 'tls_key', 'tls-key-identity', 'keyring', 'concat']);
+
 function findLong(command: Command, name: string): [string, Option] {
   const exact = command.options[name];
   if (exact !== undefined && Object.hasOwn(command.options, name)) return [name, exact];
@@ -110,6 +114,7 @@ function findLong(command: Command, name: string): [string, Option] {
   if (beginnings.size > 1) {
     throw new UsageError(`--${name} may mean ${[...beginnings].map((own) => `--${own}`).join(', ')}`);
   }
+  if (TLS_OPTIONS.has(name) && names.has('host-traddr')) throw new UsageError(`--${name}: ${NO_TLS}`);
   const close = nearest(name, [...names.keys()]);
   throw new UsageError(`unknown option --${name}${close === null ? '' : `; did you mean --${close}?`}`);
 }

@@ -18,10 +18,15 @@ export interface ServeConfigOptions {
 }
 
 /** Threads that a command line asks for. @throws UsageError */
-export function reactorsOf(options: Pick<ServeConfigOptions, 'reactors' | 'transport'>): number {
-  const canHandOff = handsOff(options.transport);
-  const reactors = options.reactors ?? (canHandOff ? 1 : 0);
-  if (reactors > 0 && !canHandOff) throw new UsageError(`-t ${options.transport} works with --reactors 0 only`);
+export function reactorsOf(
+  options: Pick<ServeConfigOptions, 'reactors' | 'transport'>,
+  others: readonly { readonly transport: string }[] = [],
+): number {
+  const cannot = [options, ...others].find(({ transport }) => !handsOff(transport));
+  const reactors = options.reactors ?? (cannot === undefined ? 1 : 0);
+  if (reactors > 0 && cannot !== undefined) {
+    throw new UsageError(`-t ${cannot.transport} works with --reactors 0 only`);
+  }
   return reactors;
 }
 

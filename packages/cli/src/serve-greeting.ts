@@ -8,7 +8,7 @@ import type { Terminal } from './terminal.ts';
 
 /** What `nvbraid serve FILE` says when it listens. */
 export function describeServed(served: Served, socket: string, terminal: Terminal): string[] {
-  const { target, nqn, devices, ports, noDiscovery } = served;
+  const { target, nqn, devices, ports, others = [], noDiscovery } = served;
   const [io, discovery] = ports as [TargetPort, TargetPort | undefined];
   const namespaces = target.core.subsystem(nqn)!.namespaces.map(({ nsid, blockSize, blockCount, readOnly }, i) => {
     const { name, made } = devices[i]!;
@@ -16,11 +16,11 @@ export function describeServed(served: Served, socket: string, terminal: Termina
     return `  namespace ${nsid}: ${name}, ${formatSize(blockSize * blockCount)} in blocks of ${blockSize} bytes${notes}`;
   });
   return [
-    `serving ${terminal.style('bold', nqn)} on ${describePort(io)}`,
+    `serving ${terminal.style('bold', nqn)} on ${[io, ...others].map(describePort).join(', ')}`,
     ...namespaces,
     `  discovery: ${discovery === undefined ? noDiscovery : describePort(discovery)}`,
     `  control socket: ${socket}`,
-    ...connectLines(io, nqn),
+    ...[io, ...others].flatMap((port) => connectLines(port, nqn)),
     'Ctrl-C stops.',
   ];
 }

@@ -8,7 +8,10 @@ export interface Served {
   readonly target: Target;
   readonly nqn: string;
   readonly devices: readonly ChosenDevice[];
+  /** By which hosts reach the subsystem, and that for discovery where there is one. */
   readonly ports: readonly TargetPort[];
+  /** Further ones by which hosts reach the subsystem. */
+  readonly others?: readonly TargetPort[];
   /** Why discovery has no port of its own; null when it has. */
   readonly noDiscovery: string | null;
 }

@@ -12,10 +12,11 @@ import { DISCOVERY_NQN, NVME_TCP_PORT } from '@nvbraid/wire';
 import { hostIdentity, isUuid } from './host-identity.ts';
 import { MAX_RETRIES } from './host-limits.ts';
 import { HostRuntime } from './host-runtime.ts';
+import { refuseTls, type TlsOptions } from './tls-refusal.ts';
 import { usableRow } from './transport-row.ts';
 
-/** How a controller is connected; the names are those of nvme-cli. */
-export interface ControllerOptions {
+/** How a controller is connected; the names are those of nvme-cli. Options for TLS are known, and refused. */
+export interface ControllerOptions extends TlsOptions {
   /** Row of the transport table: tcp (default), mptcp, net, loop. */
   readonly transport?: string;
   /** Address of the target. */
@@ -139,6 +140,7 @@ export function controllerParts(options: ControllerOptions): ControllerParts {
 }
 
 function check(options: ControllerOptions): void {
+  refuseTls(options);
   const length = new TextEncoder().encode(options.nqn).length;
   if (length === 0 || length > 223) throw new NvbraidError('EINVAL', `nqn has 1 to 223 bytes: ${length}`);
   if (options.hostid !== undefined && (!isUuid(options.hostid) || /^[0-]*$/.test(options.hostid))) {

@@ -54,6 +54,10 @@ export async function connectSubsystem(options: ConnectOptions): Promise<HostSub
     ...(delayedRemovalSecs === undefined ? {} : { delayedRemovalSecs }),
     ...(controllerNumbers === undefined ? {} : { controllerNumbers }),
   });
+  // What is logged before the caller has the subsystem, and may have begun to listen, is logged then.
+  const early: string[] = [];
+  const keep = (message: string): void => void early.push(message);
+  subsystem.on('log', keep);
   const onAbort = (): void => void subsystem.disconnect();
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
@@ -64,10 +68,11 @@ export async function connectSubsystem(options: ConnectOptions): Promise<HostSub
       await subsystem.disconnect();
       throw failed[0]!.reason;
     }
-    // When the caller has the subsystem, and may have begun to listen.
-    for (const { reason } of failed) {
-      setImmediate(() => subsystem.emit('log', `a path was not connected: ${(reason as Error).message}`));
-    }
+    for (const { reason } of failed) early.push(`a path was not connected: ${(reason as Error).message}`);
+    setImmediate(() => {
+      subsystem.off('log', keep);
+      for (const message of early) subsystem.emit('log', message);
+    });
     return subsystem;
   } finally {
     signal?.removeEventListener('abort', onAbort);

@@ -9,6 +9,8 @@ import { systemClock } from './system-clock.ts';
 /** Drives one controller core: a connection for each of its queues, one timer for all its deadlines. */
 export class HostRuntime implements HostPlatform {
   readonly clock = systemClock;
+  /** What the system refused that its connections do without. */
+  readonly notes = new Set<string>();
   readonly #row: Transport;
   readonly #options: ConnectOptions;
   readonly #drivers = new Map<HostQueue, QueueDriver>();
@@ -24,7 +26,7 @@ export class HostRuntime implements HostPlatform {
 
   constructor(row: Transport, options: ConnectOptions) {
     this.#row = row;
-    this.#options = options;
+    this.#options = { ...options, note: (sentence) => this.notes.add(sentence) };
     this.#hooks = {
       afterFlush: () => this.arm(),
       closed: (driver, error) => this.#closed(driver, error),

@@ -132,6 +132,7 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
   #ticking = false;
   #removing = false;
   #lastError: NvbraidError | null = null;
+  readonly #noted = new Set<string>();
 
   constructor(nqn: string, options: SubsystemOptions = {}) {
     super();
@@ -257,7 +258,17 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
     controller.on('state', () => this.#arm());
     await controller.start();
     this.#arm();
+    this.#note(parts.runtime.notes);
     return controller;
+  }
+
+  /** What is the same for all paths is said once. */
+  #note(sentences: ReadonlySet<string>): void {
+    for (const sentence of sentences) {
+      if (this.#noted.has(sentence)) continue;
+      this.#noted.add(sentence);
+      this.emit('log', sentence);
+    }
   }
 
   #twin(place: HostController['place']): HostController | undefined {

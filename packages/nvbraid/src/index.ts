@@ -47,4 +47,5 @@ export type { HostInfo, TargetHosts } from './target-hosts.ts';
 export type { TargetLimits } from './target-limits.ts';
 export type { TargetStats } from './target-stats.ts';
 export type { TargetQueueSubflows } from './target-subflows.ts';
+export { NO_TLS, type TlsOptions } from './tls-refusal.ts';
 export * from './zoned-namespace.ts';

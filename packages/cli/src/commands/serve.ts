@@ -9,6 +9,7 @@ import { type ChosenDevice, chooseFile, chooseMemory, DEFAULT_SIZE } from '../de
 import { KeptFiles } from '../kept-files.ts';
 import { listenForDiscovery, listenForIo } from '../listening.ts';
 import { listenOptions, outputOptions, ownSocketOptions } from '../options.ts';
+import { parseListener } from '../path-option.ts';
 import { reactorsOf, serveConfig } from '../serve-config.ts';
 import { describeServed } from '../serve-greeting.ts';
 import { ServeRun } from '../serve-run.ts';
@@ -31,6 +32,15 @@ export const serve = command({
   ],
   options: {
     ...listenOptions,
+    listen: {
+      type: 'list',
+      value: 'ADDR[:PORT][,transport=NAME]',
+      help: 'One more port by which hosts reach the subsystem, as 10.0.0.2:4420,transport=mptcp',
+    },
+    'allow-fallback': {
+      type: 'flag',
+      help: 'Take plain TCP connections at ports of mptcp, which otherwise refuse them',
+    },
     nqn: { type: 'text', short: 'n', value: 'NQN', help: 'Subsystem NQN (default: made of host name and file name)' },
     size: {
       type: 'size',
@@ -104,6 +114,10 @@ export const serve = command({
   examples: [
     { line: 'nvbraid serve disk.img', help: 'an image, e.g. made by mkfs.ext4, for this machine' },
     { line: 'nvbraid serve new.img --size 10GiB -a 0.0.0.0', help: 'a new image of 10 GiB, for other machines' },
+    {
+      line: 'nvbraid serve disk.img -t mptcp -a 10.0.0.1 --listen 10.0.0.1:4421,transport=tcp',
+      help: 'Multipath TCP, and TCP beside it',
+    },
     { line: 'nvbraid serve --memory --size 4GiB --reactors 2', help: 'memory, with two threads' },
     { line: 'nvbraid serve /dev/sdb --read-only', help: 'a whole disk, read-only' },
     { line: 'nvbraid serve zns.img --size 4GiB --zone-size 64MiB', help: 'a zoned namespace' },
@@ -120,7 +134,8 @@ export const serve = command({
     checkBlockSize(options['block-size']);
     const filters = options.filter.map(filterOf);
     const zoned = zonedOf(options);
-    const reactors = reactorsOf(options);
+    const listeners = options.listen.map((text) => parseListener(text, options));
+    const reactors = reactorsOf(options, listeners);
     const json = options['output-format'] === 'json';
     using stop = new StopSignal(() => {
       if (!json) terminal.note('stopping; once more stops at once');
@@ -140,18 +155,21 @@ export const serve = command({
         ...(options.serial === undefined ? {} : { serial: options.serial }),
         ...(options['allow-host'].length === 0 ? {} : { allowAnyHost: false, allowedHosts: options['allow-host'] }),
       });
-      const io = await listenForIo(target, options);
+      const allowFallback = options['allow-fallback'];
+      const io = await listenForIo(target, { ...options, allowFallback });
+      const others: TargetPort[] = [];
+      for (const one of listeners) others.push(await listenForIo(target, { ...one, allowFallback }));
       for (const device of devices) {
         await addNamespace(target, nqn, device, options['read-only'], filters, zoned);
         await kept.add(device);
       }
-      await target.link(io.portid, nqn);
+      for (const { portid } of [io, ...others]) await target.link(portid, nqn);
       const discovery = options['no-discovery']
         ? `on port ${io.port} alone`
-        : await listenForDiscovery(target, options, io);
+        : await listenForDiscovery(target, { ...options, allowFallback }, io);
       const ports: TargetPort[] = typeof discovery === 'string' || discovery === io ? [io] : [io, discovery];
       const noDiscovery = typeof discovery === 'string' ? discovery : discovery === io ? `on port ${io.port}` : null;
-      const served = { target, nqn, devices, ports, noDiscovery };
+      const served = { target, nqn, devices, ports, others, noDiscovery };
       run = new ServeRun(
         {
           target,

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { NvbraidError } from '@nvbraid/base';
 import { type DiscoveryEntry, Subtype, TRTYPE_NAMES, Treq } from '@nvbraid/wire';
 import type { ControllerOptions } from '../connect-options.ts';
+import { NO_TLS } from '../tls-refusal.ts';
 import { rowNameFor } from '../transport-row.ts';
 
 /** How controllers are connected that a discovery log leads to; what the log says of a path is left out. */
@@ -42,7 +43,7 @@ export function recordAddress(record: DiscoveryEntry, asked = 'tcp'): RecordAddr
     throw new NvbraidError('ENOTSUP', `${where}: transport ${name} is not supported`);
   }
   if ((record.treq & SECURE_CHANNEL) === Treq.Required) {
-    throw new NvbraidError('ENOTSUP', `${where}: it demands TLS, which is not supported`);
+    throw new NvbraidError('ENOTSUP', `${where}: it demands TLS: ${NO_TLS}`);
   }
   // Names are not resolved: a log holds addresses (NVMe-TCP 3.8.1), and what it names must not depend on who reads it.
   const port = /^[0-9]{1,5}$/.test(trsvcid) ? Number(trsvcid) : 0;

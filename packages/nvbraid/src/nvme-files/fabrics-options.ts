@@ -1,5 +1,6 @@
 import { NvbraidError } from '@nvbraid/base';
 import type { DiscoveryService } from '../discovery/service-address.ts';
+import { NO_TLS as TLS } from '../tls-refusal.ts';
 
 /** What a line or an object of nvme-cli's files says about one controller. */
 export interface FileEntry {
@@ -19,7 +20,6 @@ interface Row {
 }
 
 const SECONDS = { type: 'number', least: -1, most: 86_400 } as const;
-const TLS = 'TLS is not supported';
 const AUTHENTICATION = 'authentication is not supported';
 
 /** The options of nvme-cli by their long names, as command lines, JSON and INI files have them. */
