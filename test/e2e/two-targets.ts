@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -14,7 +14,9 @@ export const NQN = 'nqn.2026-01.org.nvbraid:failover';
 const MAIN = new URL('../../packages/cli/bin/nvbraid.js', import.meta.url).pathname;
 const scratch = mkdtempSync(join(tmpdir(), 'nvbraid-failover-'));
 const children = new Set<ChildProcess>();
+const sockets = new Set<Socket>();
 after(() => {
+  for (const socket of sockets) socket.destroy();
   for (const child of children) child.kill('SIGKILL');
   rmSync(scratch, { recursive: true, force: true });
 });
@@ -113,7 +115,7 @@ function configuration(image: string, port: number, [min, max]: readonly [number
             device: { path: image, uuid },
             enable: 1,
             nsid: 1,
-            nvbraid: { shared: '1', size: String(8 << 20), create: '1' },
+            nvbraid: { shared: '1', size: String(8 << 20), create: '1', filters: [{ kind: 'delay' }] },
           },
         ],
         nqn: NQN,
@@ -131,4 +133,32 @@ export async function twoTargets(name: string): Promise<[Serve, Serve]> {
   ];
   for (const target of targets) await target.start();
   return targets;
+}
+
+export interface Wire {
+  readonly port: number;
+  /** The host finds its connections reset and cannot connect again; the target hears nothing of that. */
+  cut(): void;
+}
+
+/** A network in front of a target that can break on the side of the host. */
+export async function wireTo(target: Serve): Promise<Wire> {
+  const hosts: Socket[] = [];
+  const server = createServer((near) => {
+    const far = createConnection(target.port, '127.0.0.1');
+    for (const socket of [near, far]) socket.on('error', () => {}).setNoDelay(true);
+    near.on('data', (bytes) => far.write(bytes));
+    far.on('data', (bytes) => {
+      if (!near.destroyed) near.write(bytes);
+    });
+    far.on('close', () => near.destroy());
+    hosts.push(near);
+    sockets.add(near).add(far);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const cut = (): void => {
+    server.close();
+    for (const near of hosts) near.resetAndDestroy();
+  };
+  return { port: (server.address() as { port: number }).port, cut };
 }
