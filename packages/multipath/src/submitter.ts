@@ -35,6 +35,13 @@ export class Submitter<P extends Path, B extends Bio> {
     const head = this.#head;
     const path = bio.path as P | null;
     assert(path !== null && (bio.flags & BioFlag.Remapped) !== 0, 'a bio ended that is not under way');
+    // By far the most: it went well, nobody counts or measures, and it is no clone.
+    if (outcome === Outcome.Ok && (bio.flags & (BioFlag.Counted | BioFlag.Timed)) === 0 && bio.original === null) {
+      path.ioCount++;
+      path.put();
+      this.#finish(bio, BioStatus.Ok);
+      return Disposition.Complete;
+    }
     const disposition = decideDisposition(bio, outcome, head.maxRetries, path.head !== head);
     this.#account(path, bio, outcome, disposition);
     if (disposition === Disposition.Retry) {

@@ -47,8 +47,8 @@ export class NamespaceHead extends Head<NvmePath, NvmeBio> {
     if (!this.cancelQueued(bio)) this.subsystem.fences.cancel(bio);
   }
 
-  /** A command came back from a path. */
-  commandEnded(path: NvmePath, bio: NvmeBio): void {
+  /** A command came back from a path with an error. */
+  commandFailed(path: NvmePath, bio: NvmeBio): void {
     const { status } = bio.request;
     if (bio.failedMs < 0 && isPathError(status)) bio.failedMs = this.clock.nowMs();
     if (mayStillRun(bio.request)) {

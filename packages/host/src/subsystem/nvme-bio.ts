@@ -27,8 +27,10 @@ export class NvmeBio extends Bio {
   /** What the request's `done` is while a path has it. */
   readonly requestDone = (): void => {
     const path = this.path as NvmePath;
-    this.driverStatus = this.request.status;
-    path.namespaceHead.commandEnded(path, this);
+    const { status } = this.request;
+    this.driverStatus = status;
+    if (status === Status.Success) path.namespaceHead.endBio(this, Outcome.Ok, BioStatus.Ok);
+    else path.namespaceHead.commandFailed(path, this);
   };
 
   /** Ends it on the path that it was sent to. */
