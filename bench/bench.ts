@@ -129,7 +129,7 @@ function run({ options, baseline, pinning }: Setup, server: Server, { rw, bs, de
 /** Every page of both namespaces exists before anything is measured: pages never written are all the same page. */
 async function fill({ baseline, pinning, ours, c }: Setup): Promise<void> {
   for (const server of [ours, c]) {
-    await runLoad(baseline, server, ['--fill', '--seconds', '0.1', '--warmup', '0'], pinning?.load);
+    await runLoad(baseline, server, ['--fill', '--seconds', '1', '--warmup', '0'], pinning?.load);
   }
 }
 

@@ -75,6 +75,7 @@ async function run({ namespace, latency }: Subject, job: HostJob): Promise<LoadR
   const seconds = (performance.now() - before.ms) / 1000;
   const cpu = process.cpuUsage(before.cpu);
   const done = ios - before.ios;
+  if (done === 0) throw new Error(`no command was completed in ${seconds.toFixed(1)} s`);
   const { p50Us, p99Us, p999Us } = latency.summary();
   stopping = true;
   await Promise.all(slots);
