@@ -156,3 +156,26 @@ test('a target that speaks TCP alone: the host has fallen back', { skip }, async
     await target.close();
   }
 });
+
+test('a reactor that dies while it is asked has no answer, and keeps nobody waiting', { skip }, async () => {
+  const target = await targetWith(1);
+  try {
+    const port = await target.listen({ transport: 'mptcp', address: '127.0.0.1', port: 0, subsystems: [NQN] });
+    const place = { transport: 'mptcp', traddr: '127.0.0.1', trsvcid: port.port };
+    const host = await connectSubsystem({ ...place, nqn: NQN, nrIoQueues: 2, reconnectDelay: 0.1 });
+    assert.equal((await target.subflows()).length, 3);
+    const failed = new Promise<string>((resolve) => target.once('log', resolve));
+    // A snapshot that no reactor can take: a programmer error, as far as the reactor is concerned.
+    const subsystem = target.core.subsystem(NQN)!;
+    const good = subsystem.snapshot.bind(subsystem);
+    subsystem.snapshot = () => null as unknown as ReturnType<typeof good>;
+    subsystem.setReadOnly(1, true);
+    subsystem.snapshot = good;
+    const qids = (await target.subflows()).map(({ qid }) => qid);
+    assert.deepEqual(qids, [0]);
+    assert.match(await failed, /reactor 0 failed/);
+    await host.disconnect();
+  } finally {
+    await target.close();
+  }
+});

@@ -72,6 +72,10 @@ describe('answers of the kernel', { skip: libcUnsupported() ?? false }, () => {
     full.view.setUint32(16, 0xffffffff, true);
     const info = parseFullInfo(full, bytes('subflowInfos'), bytes('tcpInfos'))!;
     assert.deepEqual([info.count, info.subflows.length], [0xffffffff, 3]);
+    full.view.setUint32(20, 0xffffffff, true);
+    const cut = (name: string, length: number): DataView => new DataView(bytes(name).buffer, 0, length);
+    assert.equal(parseFullInfo(full, cut('subflowInfos', 2 * 264), bytes('tcpInfos'))?.subflows.length, 2);
+    assert.equal(parseFullInfo(full, bytes('subflowInfos'), cut('tcpInfos', 2 * 216 - 1))?.subflows.length, 1);
     const addrs = answer('addrs');
     const tcp = answer('tcpinfo');
     for (const { view } of [addrs, tcp]) view.setUint32(4, 1000, true);

@@ -74,7 +74,6 @@ export class TwoLinks {
       ip('-n', this.host, 'addr', 'add', `10.1.${link}.2/24`, 'dev', name);
       for (const side of [this.host, this.target]) ip('-n', side, 'link', 'set', name, 'up');
     }
-    ip('-n', this.target, 'mptcp', 'endpoint', 'add', '10.1.2.1', 'dev', 'link2', 'signal');
   }
 }
 
