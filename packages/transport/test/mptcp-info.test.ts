@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, describe, test } from 'node:test';
 import { Memory } from '@nvbraid/base';
+import { type Connection, mptcp } from '@nvbraid/transport';
 import { addressOf, libc, libcUnsupported } from '../src/libc.ts';
 import { SUBFLOWS_MAX } from '../src/limits.ts';
 import { MPTCP_FULL_INFO, mptcpSubflows, type ReadOption, readOption, SOL_MPTCP } from '../src/mptcp/mptcp-info.ts';
@@ -257,6 +258,25 @@ describe('real sockets', { skip }, () => {
         assert.deepEqual(subflows[0]!.local, localEndpoint(fd));
       }
     }
+  });
+
+  test('a connection that is closed or given away tells nothing', async () => {
+    const accepted = Promise.withResolvers<Connection>();
+    const listener = await mptcp.listen({ address: '127.0.0.1', port: 0 }, accepted.resolve);
+    const host = await mptcp.connect({ address: '127.0.0.1', port: listener.local.port });
+    const target = await accepted.promise;
+    for (const connection of [host, target]) assert.equal(connection.subflows?.(false)?.count, 1);
+    const moved = mptcp.adopt(target.detach());
+    assert.equal(target.subflows?.(false), null);
+    assert.equal(moved.subflows?.(false)?.count, 1);
+    for (const connection of [host, moved]) {
+      const closed = Promise.withResolvers<void>();
+      connection.start({ received() {}, drained() {}, closed: () => closed.resolve() });
+      connection.destroy(null);
+      assert.equal(connection.subflows?.(false), null);
+      await closed.promise;
+    }
+    await listener.close();
   });
 
   test('what is no socket has no subflows', () => {
