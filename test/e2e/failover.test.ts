@@ -69,7 +69,7 @@ async function story(
   console.log(
     `${name}: ${total.ios} operations, ${verify.checked_blocks} blocks checked, ${failover.failed_over} failed over, ` +
       `${failover.held} held (${failover.proven} proven, ${failover.timed_out} by time), longest stall ` +
-      `${failover.stall_ms} ms, failover at most ${failover.failover_max_us / 1000} ms, bound ${failover.formula}`,
+      `${failover.stall_ms} ms, failover at most ${(failover.failover_max_us / 1000).toFixed(1)} ms, bound ${failover.formula}`,
   );
   assert.equal(result.error, null);
   assert.equal(total.errors, 0);
