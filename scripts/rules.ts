@@ -352,10 +352,13 @@ const words: Rule = (files) =>
     FORBIDDEN.flatMap(([pattern, why]) => matches(file, file.text, pattern, (word) => `'${word}': ${why}`)),
   );
 
-/** docs/rows.md names only test files that exist, and every row that is done names one; one with a number a test with its name. */
-const rows: Rule = (files) => {
-  const table = files.find((file) => file.path === 'docs/rows.md');
-  if (table === undefined) return [];
+const ROW_TABLES = ['docs/rows.md', 'docs/mptcp-rows.md'];
+
+const rows: Rule = (files) =>
+  files.filter((file) => ROW_TABLES.includes(file.path)).flatMap((table) => rowsOf(table, files));
+
+/** A table names only test files that exist, and every row that is done names one; one with a number a test with its name. */
+function rowsOf(table: SourceFile, files: readonly SourceFile[]): Complaint[] {
   const texts = new Map(files.map((file) => [file.path, file.text]));
   return table.text.split('\n').flatMap((text, i) => {
     const cells = text.split('|').map((cell) => cell.trim());
@@ -373,7 +376,7 @@ const rows: Rule = (files) => {
     }
     return complaints;
   });
-};
+}
 
 /** docs/conformance.md: what is supported names a test by its file and its title, and what is not says why. */
 const conformance: Rule = (files) => {

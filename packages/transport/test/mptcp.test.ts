@@ -59,7 +59,7 @@ async function resetOf(connecting: Promise<Connection>): Promise<NvbraidError | 
   return a.error;
 }
 
-test('the rows of tcp and mptcp differ in their table of data, and in nothing else', () => {
+test('row 3: the rows of tcp and mptcp differ in their table of data, and in nothing else', () => {
   const differing = Object.keys(mptcpOps).filter(
     (key) => mptcpOps[key as keyof SocketOps] !== tcpOps[key as keyof SocketOps],
   );
@@ -91,7 +91,7 @@ describe('mptcp', { skip: mptcp.unsupported() ?? false, timeout: 60_000 }, () =>
   afterEach(closeAll);
 
   for (const base of [tcpOps, mptcpOps]) {
-    test(`${base.name}: a host makes its socket in the order of Linux`, async () => {
+    test(`row 12: ${base.name}: a host makes its socket in the order of Linux`, async () => {
       const calls: string[] = [];
       const row = tracked(socketTransport(recording(base, calls)));
       const accepted = Promise.withResolvers<Connection>();
@@ -171,7 +171,7 @@ describe('mptcp', { skip: mptcp.unsupported() ?? false, timeout: 60_000 }, () =>
     ['IPv4-mapped IPv6', '::ffff:127.0.0.1', '::'],
   ] as const) {
     for (const row of [tcp, mptcp]) {
-      test(`${row.name} over ${name}`, async () => {
+      test(`row 27: ${row.name} over ${name}`, async () => {
         for (const address of [loopback, any]) {
           const [a, b] = [new Recorder(), new Recorder()];
           const listener = await row.listen({ address, port: 0 }, (connection) => connection.start(b));
@@ -242,7 +242,7 @@ describe('mptcp', { skip: mptcp.unsupported() ?? false, timeout: 60_000 }, () =>
 describe('mptcp between two machines', { skip: noMptcpNamespaces, timeout: 120_000 }, () => {
   afterEach(closeAll);
 
-  test('options hold for a subflow that joins later', async () => {
+  test('row 4: options hold for a subflow that joins later', async () => {
     const machines = new Namespaces(2, 1);
     try {
       machines.enter(machines.target);

@@ -58,6 +58,10 @@ function setAttribute(root: ConfigNode, path: string, attribute: string, text: s
   }
   const value = checkValue(row, text, path);
   if (value !== node.get(attribute) || row.writeOnly) checkWhen(node, row, path, facts);
+  if (row.only !== null && !node.has(row)) {
+    const { attribute: other } = row.only;
+    throw refuse('EINVAL', path, `${row.name} has no meaning with ${other}=${node.get(other)}`);
+  }
   checkRule(root, node, row, value, path);
   if (!row.writeOnly) node.put(row, value);
 }
@@ -79,16 +83,13 @@ export function checkValue(row: AttributeRow, text: string, path: string): strin
 }
 
 function checkWhen(node: ConfigNode, row: AttributeRow, path: string, facts: Facts): void {
-  const { when, only } = row;
+  const { when } = row;
   if (when.rule === 'disabled' && node.enabled) {
     const how =
       node.kind.name === 'port'
         ? 'remove the links in its subsystems directory first'
         : `disable it first (set enable=0)${row.name === 'nvbraid_filters' ? ', or change what a filter does with nvbraid filter set' : ''}`;
     throw refuse(when.code, path, `${row.name} cannot change while the ${node.kind.name} is enabled; ${how}`);
-  }
-  if (only !== null && !node.has(row)) {
-    throw refuse('EINVAL', path, `${row.name} has no meaning with ${only.attribute}=${node.get(only.attribute)}`);
   }
   if (when.rule === 'enabled' && !node.enabled) {
     throw refuse('EINVAL', path, `${row.name} works while the ${node.kind.name} is enabled only; enable it first`);
