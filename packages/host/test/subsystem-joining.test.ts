@@ -158,6 +158,28 @@ describe('row 54: identifiers that are in use are refused', () => {
     assert.match(fake.log.join(), /namespace 2 of nqn.test:subsystem is not used: uuid .* is that of namespace 1 of/);
   });
 
+  test('not by the same namespace of a subsystem that is connected to twice', () => {
+    const registry = new NamespaceRegistry();
+    const clock = new FakeClock(1000);
+    const fakes = [0, 1].map(() => {
+      const fake = new FakeSubsystem({}, { clock, registry });
+      fake.add().ids.set(1, { uuid: UUID });
+      fake.controllers[0]!.start();
+      fake.drive();
+      return fake;
+    });
+    for (const fake of fakes) assert.deepEqual([...fake.host.heads.keys()], [1], fake.log.join());
+    // Both own the identifiers: when one goes, another disk still may not have them.
+    fakes[0]!.host.remove();
+    fakes[0]!.run(10);
+    const other = new FakeSubsystem({ nqn: 'nqn.test:other' }, { clock, registry });
+    other.add().ids.set(1, { uuid: UUID });
+    other.controllers[0]!.start();
+    other.drive();
+    assert.deepEqual([...other.host.heads.keys()], []);
+    assert.match([...other.host.refused.values()].join(), /^namespace 1 of nqn.test:other is not used: uuid /);
+  });
+
   test('identifiers of zeroes belong to nobody', () => {
     const fake = new FakeSubsystem();
     const controller = fake.add();

@@ -91,7 +91,8 @@ export async function connect(options: ConnectOptions & { readonly nsid?: number
   try {
     const lowest = Math.min(...subsystem.heads.keys());
     if (nsid === undefined && lowest === Number.POSITIVE_INFINITY) {
-      throw new NvbraidError('ENOENT', `${options.nqn} has no namespace`);
+      const [why = `${options.nqn} has no namespace`] = subsystem.core.refused.values();
+      throw new NvbraidError('ENOENT', why);
     }
     return subsystem.head(nsid ?? lowest);
   } catch (error) {

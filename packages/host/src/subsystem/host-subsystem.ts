@@ -79,6 +79,8 @@ export class HostSubsystem {
   readonly events: HostSubsystemEvents;
   readonly fences: Fences;
   readonly heads = new Map<number, NamespaceHead>();
+  /** Namespaces that controllers have and that are not used, by number: the sentence that says why. */
+  readonly refused = new Map<number, string>();
   delayedRemovalSecs: number;
   /** Why a controller was lost or given up, the last time that happened. */
   lastError: NvbraidError | null = null;
@@ -281,6 +283,7 @@ export class HostSubsystem {
       const info = member.controller.namespaces.get(nsid);
       const path = member.paths.get(nsid);
       if (info === undefined) {
+        this.refused.delete(nsid);
         if (path !== undefined) this.#removePath(member, path);
       } else if (path === undefined) this.#addPath(member, info);
       else if (sameIds(path.info.descriptors, info.descriptors)) this.#changed(path, info);
@@ -327,7 +330,9 @@ export class HostSubsystem {
   #headFor(info: NamespaceInfo): NamespaceHead | null {
     const { nsid } = info;
     const refused = (why: string): null => {
-      this.log(`namespace ${nsid} of ${this.nqn} is not used: ${why}`);
+      const sentence = `namespace ${nsid} of ${this.nqn} is not used: ${why}`;
+      this.refused.set(nsid, sentence);
+      this.log(sentence);
       return null;
     };
     const known = this.heads.get(nsid);
@@ -340,7 +345,7 @@ export class HostSubsystem {
       }
       return known;
     }
-    const conflict = this.#registry.conflict(info.descriptors, this);
+    const conflict = this.#registry.conflict(info, this);
     if (conflict !== null) {
       return refused(
         `${conflict.id} is that of namespace ${conflict.head.nsid} of ${conflict.head.subsystem.nqn}: identifiers must be ` +
@@ -351,6 +356,7 @@ export class HostSubsystem {
     head.allocDisk({ name: head.name, parent: this, capacityBytes: info.blockCount * info.blockSize });
     if (this.delayedRemovalSecs > 0) head.removal.store(String(this.delayedRemovalSecs), this.clock.nowMs());
     this.heads.set(nsid, head);
+    this.refused.delete(nsid);
     this.#registry.add(head);
     this.events.headAdded?.(head);
     return head;

@@ -1,33 +1,46 @@
 import { Csi, type NamespaceIds } from '@nvbraid/wire';
+import type { NamespaceInfo } from '../namespace-info.ts';
 import type { HostSubsystem } from './host-subsystem.ts';
 import type { NamespaceHead } from './namespace-head.ts';
 
 /**
- * Identifiers of the disks that this host uses, over all subsystems. Two heads must not be the same disk: who uses both would
- * take one for two.
+ * Identifiers of the disks that this host uses, over all subsystems. Two namespaces must not be the same disk: who uses both
+ * would take one for two. A subsystem that is connected to twice, each time with a head for the namespace, is what it looks
+ * like, and allowed.
  */
 export class NamespaceRegistry {
-  readonly #owners = new Map<string, NamespaceHead>();
+  readonly #owners = new Map<string, Set<NamespaceHead>>();
   /** What was refused may be used when an owner goes. */
   readonly #refused = new Set<HostSubsystem>();
 
-  /** The head that has one of these identifiers already. Who asks in vain hears when to ask again: `offerAgain`. */
-  conflict(ids: NamespaceIds, asks: HostSubsystem): { readonly id: string; readonly head: NamespaceHead } | null {
-    for (const id of idTexts(ids)) {
-      const head = this.#owners.get(id);
-      if (head === undefined) continue;
-      this.#refused.add(asks);
-      return { id, head };
+  /**
+   * The head of another namespace that has one of these identifiers already. Who asks in vain hears when to ask again:
+   * `offerAgain`.
+   */
+  conflict(
+    { nsid, descriptors }: NamespaceInfo,
+    asks: HostSubsystem,
+  ): { readonly id: string; readonly head: NamespaceHead } | null {
+    for (const id of idTexts(descriptors)) {
+      for (const head of this.#owners.get(id) ?? []) {
+        if (head.nsid === nsid && head.subsystem !== asks && head.subsystem.nqn === asks.nqn) continue;
+        this.#refused.add(asks);
+        return { id, head };
+      }
     }
     return null;
   }
 
   add(head: NamespaceHead): void {
-    for (const id of idTexts(head.info.descriptors)) this.#owners.set(id, head);
+    for (const id of idTexts(head.info.descriptors)) {
+      const owners = this.#owners.get(id);
+      if (owners === undefined) this.#owners.set(id, new Set([head]));
+      else owners.add(head);
+    }
   }
 
   delete(head: NamespaceHead): void {
-    for (const [id, owner] of this.#owners) if (owner === head) this.#owners.delete(id);
+    for (const [id, owners] of this.#owners) if (owners.delete(head) && owners.size === 0) this.#owners.delete(id);
     const refused = [...this.#refused];
     this.#refused.clear();
     for (const subsystem of refused) subsystem.offerAgain();
