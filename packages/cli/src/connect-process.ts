@@ -6,7 +6,7 @@ import { connectStatus } from './connect-status.ts';
 import { controllerMethods } from './control-methods.ts';
 import { sentence } from './explain.ts';
 import { pathMethods } from './path-methods.ts';
-import { formatCount, formatDuration, formatMicroseconds, formatSize, plural } from './size.ts';
+import { formatBound, formatCount, formatDuration, formatMicroseconds, formatSize, plural } from './size.ts';
 import type { ConnectStatus } from './status.ts';
 import type { StopSignal } from './stop-signal.ts';
 import { subflowLogLines } from './subflow-events.ts';
@@ -247,8 +247,7 @@ export class ConnectProcess {
     if (subsystem.heads.size === 0) terminal.line('  no namespaces');
     const safe = subsystem.core.fences.enabled ? '' : '; safe failover is off: an old write may replace a newer one';
     terminal.line(`  iopolicy ${subsystem.iopolicy}${safe}`);
-    const { ms, formula } = subsystem.stallBound();
-    terminal.line(`  a write waits for a lost path at most ${formatDuration(ms)}: ${formula}`);
+    terminal.line(`  ${formatBound(subsystem.stallBound())}`);
     terminal.line(`  control socket ${socket}`);
     terminal.line('Ctrl-C disconnects.');
   }

@@ -1,7 +1,7 @@
 import { ControlServer, ownSocketPath } from '@nvbraid/manage';
 import { type NbdHeads, type NbdOffer, NvbraidError, type PathOptions } from 'nvbraid';
 import { NbdControl } from './nbd-control.ts';
-import { formatSize } from './size.ts';
+import { formatBound, formatSize } from './size.ts';
 import type { StopSignal } from './stop-signal.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -94,7 +94,7 @@ export class NbdProcess {
       terminal.line(`  ${name}${file}: ${size}${readOnly ? ', read-only' : ''}`);
       terminal.line(`    ${uri}`);
     }
-    if (names === null) terminal.line(`  a write waits for a lost path at most ${stallBound.formula}`);
+    if (names === null) terminal.line(`  ${formatBound(stallBound)}`);
     terminal.line(`  control socket ${socket}`);
     if (offers.length === 0) terminal.line('  no namespaces yet: exports come as they do');
     else for (const line of exampleLines(offers[0]!)) terminal.line(line);

@@ -1,3 +1,5 @@
+import type { StallBound } from 'nvbraid';
+
 const SUFFIXES: Readonly<Record<string, number>> = {
   '': 1,
   b: 1,
@@ -83,6 +85,12 @@ export function formatDuration(ms: number): string {
   const minutes = Math.floor(seconds / 60);
   if (minutes < 120) return `${minutes} min ${Math.round(seconds % 60)} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** What a write does when its path was lost. */
+export function formatBound({ ms, formula }: StallBound): string {
+  const bound = ms === null ? 'without bound' : `at most ${formatDuration(ms)}`;
+  return `a write waits for a lost path ${bound}: ${formula}`;
 }
 
 /** `1 block`, `3 blocks` */

@@ -1,4 +1,4 @@
-import type { HeadStatus, HostInfo, QueueSubflows, TargetQueueSubflows } from 'nvbraid';
+import type { HeadStatus, HostInfo, QueueSubflows, StallBound, TargetQueueSubflows } from 'nvbraid';
 import type { SessionNamespace } from './session.ts';
 
 /** What `serve` answers to `status`. */
@@ -61,7 +61,7 @@ export interface SubsystemStatus {
   /** The names that can be set. */
   readonly iopolicies: readonly string[];
   readonly safeFailover: boolean;
-  readonly stallBound: { readonly ms: number; readonly formula: string };
+  readonly stallBound: StallBound;
   /** Commands that were held back until the end of a lost association was proven, so far. */
   readonly held: number;
   readonly controllers: readonly ControllerStatus[];

@@ -52,7 +52,8 @@ export function printSubsystem(
     terminal.line(`${indent}firmware=${status.firmware}`);
     terminal.line(`${indent}type=nvm`);
     terminal.line(`${indent}safe-failover=${status.safeFailover ? 'on' : 'off'}, held ${status.held}`);
-    terminal.line(`${indent}stall-bound=${formatDuration(status.stallBound.ms)} (${status.stallBound.formula})`);
+    const { ms, formula } = status.stallBound;
+    terminal.line(`${indent}stall-bound=${ms === null ? 'none' : formatDuration(ms)} (${formula})`);
     terminal.line(`${indent}process=${status.pid} (${socket})`);
   }
   terminal.line('\\');

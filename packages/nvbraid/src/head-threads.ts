@@ -16,6 +16,7 @@ import {
 } from './head-worker-messages.ts';
 import { hostIdentity } from './host-identity.ts';
 import { HEAD_RESTART_MS, HEAD_RESTART_MS_MAX, HEAD_THREADS_MAX, HEAD_UNHEARD_MAX } from './host-limits.ts';
+import type { StallBound } from './host-subsystem.ts';
 import { POOL_BYTES } from './limits.ts';
 import type { LocalTarget } from './local-target.ts';
 import type { NbdPlace } from './nbd-server.ts';
@@ -140,7 +141,7 @@ export class NbdHeads extends EventEmitter<HeadThreadsEventMap> {
   }
 
   /** The longest time that a write waits because its path was lost: see `HostSubsystem.stallBound`. */
-  get stallBound(): { readonly ms: number; readonly formula: string } {
+  get stallBound(): StallBound {
     return this.#threads[0]!.stallBound;
   }
 
@@ -207,7 +208,7 @@ class HeadThread {
   tell: NbdHeads | null = null;
   uri = '';
   heads: readonly OfferedHead[] = [];
-  stallBound: { readonly ms: number; readonly formula: string } = { ms: 0, formula: '' };
+  stallBound: StallBound = { ms: 0, formula: '' };
   #settings: Settings;
   #worker: Worker | null = null;
   /** Fulfilled when the worker has ended and what it left is closed. */

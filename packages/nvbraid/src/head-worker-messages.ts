@@ -1,6 +1,6 @@
 import type { ErrorCode } from '@nvbraid/base';
 import type { ConnectOptions } from './connect.ts';
-import type { HeadStatus, HostSubsystem } from './host-subsystem.ts';
+import type { HeadStatus, HostSubsystem, StallBound } from './host-subsystem.ts';
 import type { LocalTarget } from './local-target.ts';
 import type { NbdPlace } from './nbd-server.ts';
 
@@ -76,7 +76,7 @@ export type FromHeadWorker =
       readonly uri: string;
       readonly heads: readonly OfferedHead[];
       /** How long a write may wait for a lost path, and how that is made up. */
-      readonly stallBound: { readonly ms: number; readonly formula: string };
+      readonly stallBound: StallBound;
       /** Names of what can be called. */
       readonly methods: readonly string[];
     }

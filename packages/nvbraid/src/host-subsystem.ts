@@ -116,6 +116,14 @@ function ioStats(io: HostIo | undefined): IoStats {
 const registry = new NamespaceRegistry();
 let instances = 0;
 
+/** How long a write may wait because its path was lost. */
+export interface StallBound {
+  /** Null when there is no bound. */
+  readonly ms: number | null;
+  /** How it is made up, or why there is none. */
+  readonly formula: string;
+}
+
 /**
  * A subsystem that this process uses, with all its controllers: the root of native multipath. Made by `connectSubsystem`.
  */
@@ -186,7 +194,8 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
   /** @throws NvbraidError ENOENT */
   head(nsid: number): HostHead {
     const head = this.heads.get(nsid);
-    if (head === undefined) throw new NvbraidError('ENOENT', `${this.nqn} has no namespace ${nsid}`);
+    if (head === undefined)
+      throw new NvbraidError('ENOENT', this.core.refused.get(nsid) ?? `${this.nqn} has no namespace ${nsid}`);
     return head;
   }
 
@@ -279,12 +288,13 @@ export class HostSubsystem extends EventEmitter<HostSubsystemEventMap> {
    * The longest time that a write waits because its path was lost, in ms, and how it is made up: detection by Keep Alive,
    * then the proof that the old association is over.
    */
-  stallBound(): { readonly ms: number; readonly formula: string } {
+  stallBound(): StallBound {
     let bound = { ms: 0, formula: 'no controller is connected' };
     for (const core of this.#controllers.keys()) {
       if (core.identify === null) continue;
       const { ctratt, cqt, kas } = core.identify;
       const kato = keptKeepAliveMs(core.options.keepAliveMs, kas);
+      if (kato === 0) return { ms: null, formula: 'only Keep Alive notices a silent path, and keep-alive-tmo is 0' };
       const traffic = (ctratt & Ctratt.Tbkas) !== 0;
       // Keep Alive goes out every half of it; where traffic counts, a half with traffic is left out.
       const times = traffic ? 2 : 1.5;

@@ -1,11 +1,12 @@
-import type { HostSubsystem } from 'nvbraid';
+import type { HostSubsystem, StallBound } from 'nvbraid';
 import { formatCount, formatDuration, formatMicroseconds, plural } from '../size.ts';
 
 /** How a head of several paths stood its time. */
 export interface FailoverResult {
   /** The longest time that one operation took, and what it may take at most when a path is lost. */
   readonly stall_ms: number;
-  readonly bound_ms: number;
+  /** Null when there is none. */
+  readonly bound_ms: number | null;
   readonly formula: string;
   /** Operations that met a failure of their path; how long they took from then on. */
   readonly failed_over: number;
@@ -29,7 +30,7 @@ export interface FailoverResult {
 /** Watches the bound, which follows the controllers that are connected. */
 export class FailoverWatch {
   readonly #subsystem: HostSubsystem;
-  #bound = { ms: 0, formula: '' };
+  #bound: StallBound = { ms: 0, formula: '' };
 
   constructor(subsystem: HostSubsystem) {
     this.#subsystem = subsystem;
@@ -38,7 +39,7 @@ export class FailoverWatch {
 
   look(): void {
     const bound = this.#subsystem.stallBound();
-    if (bound.ms > this.#bound.ms) this.#bound = bound;
+    if ((bound.ms ?? Infinity) > (this.#bound.ms ?? Infinity)) this.#bound = bound;
   }
 
   /** @param longestUs the longest that one operation has taken */
@@ -65,7 +66,7 @@ export class FailoverWatch {
 
 /** Why the run has failed although every operation ended well; null when it has not. */
 export function tooLong({ stall_ms, bound_ms, formula }: FailoverResult): string | null {
-  if (stall_ms <= bound_ms) return null;
+  if (bound_ms === null || stall_ms <= bound_ms) return null;
   return `an operation took ${formatDuration(stall_ms)}, longer than the bound of ${formula}`;
 }
 
