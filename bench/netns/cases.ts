@@ -39,11 +39,15 @@ export interface CaseLists {
 
 export const ALL: CaseLists = { transport: TRANSPORTS, paths: [1, 4], iopolicy: IOPOLICIES, loss: LOSSES };
 
-/** Every combination; those that share links, and then a target, stand together. */
+/**
+ * Every combination; those that share links, and then a target, stand together. Where there is one path there is nothing to
+ * choose: only the first policy is measured.
+ */
 export function casesOf({ transport, paths, iopolicy, loss }: CaseLists): Case[] {
+  const policies = (paths: number): readonly IopolicyName[] => (paths === 1 ? iopolicy.slice(0, 1) : iopolicy);
   return loss.flatMap((loss) =>
     paths.flatMap((paths) =>
-      transport.flatMap((transport) => iopolicy.map((iopolicy) => ({ transport, paths, iopolicy, loss }))),
+      transport.flatMap((transport) => policies(paths).map((iopolicy) => ({ transport, paths, iopolicy, loss }))),
     ),
   );
 }
@@ -52,7 +56,9 @@ export function casesOf({ transport, paths, iopolicy, loss }: CaseLists): Case[]
 export interface CaseResult extends Case {
   readonly op: Op;
   readonly mib_s: number;
-  /** To TCP with one path and the policy numa over the same links; null where that was not measured. */
+  /** What the criteria of failure have found; null when it passed. */
+  readonly failed: string | null;
+  /** To TCP with one path over the same links; null where that was not measured. */
   readonly ratio_to_tcp_1path: number | null;
   readonly rate_mbit: number;
   readonly delay_ms: number;

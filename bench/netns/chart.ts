@@ -103,7 +103,7 @@ function panel(
       );
     });
     const middle = x + (BAR * BARS.length) / 2;
-    out.push(text(middle, bottom + 13, iopolicy, 10, 'middle', '#444'));
+    out.push(text(middle, bottom + 13, paths === 1 ? '' : iopolicy, 10, 'middle', '#444'));
     out.push(text(middle, bottom + 25, paths === 1 ? '1 path' : `${paths} paths`, 10, 'middle', '#444'));
   });
   return out;

@@ -11,7 +11,6 @@ import {
   withRatios,
 } from './cases.ts';
 import { failures, Load } from './load.ts';
-import { NetnsError } from './own.ts';
 import { listeningOn, Served } from './served.ts';
 import { cleanShape, lossyShape } from './shape.ts';
 import { type Adrfam, Topology } from './topology.ts';
@@ -42,7 +41,7 @@ export function depthFor(rateMbit: number): number {
 
 type Measured = Omit<CaseResult, 'ratio_to_tcp_1path'>;
 
-/** Measures all cases, one after the other. @throws NetnsError with the first that fails */
+/** Measures all cases, one after the other, also when some fail. @throws NetnsError when one cannot be measured */
 export async function measureAll(options: MatrixOptions): Promise<CaseResult[]> {
   const results: Measured[] = [];
   const cases = casesOf(options.lists);
@@ -117,13 +116,13 @@ async function measure(
   const result = await load.result();
   const where = describeCase(one, op);
   const wrong = failures(result, load.log, served.log.slice(seen));
-  if (wrong.length > 0) throw new NetnsError(`${where}: ${wrong.join('; ')}`);
   const { bytes, latency_us } = result[op];
   const { shape } = topology.options;
   const measured = {
     ...one,
     op,
     mib_s: Math.round((bytes / 2 ** 20 / result.seconds) * 10) / 10,
+    failed: wrong.length === 0 ? null : wrong.join('; '),
     rate_mbit: rateMbit,
     delay_ms: shape.delayMs,
     loss_percent: shape.lossPercent,
@@ -135,7 +134,7 @@ async function measure(
     p50_ms: Math.round(latency_us.p50 / 1000),
     p99_ms: Math.round(latency_us.p99 / 1000),
   };
-  progress(`${where}: ${measured.mib_s.toFixed(1)} MiB/s`);
+  progress(`${where}: ${measured.mib_s.toFixed(1)} MiB/s${wrong.length === 0 ? '' : `, FAILED: ${measured.failed}`}`);
   // Sockets of the run before have said their last word.
   await sleep(100);
   return measured;

@@ -42,6 +42,8 @@ async function tellStories(options: NetnsOptions): Promise<void> {
 async function compare(options: NetnsOptions): Promise<void> {
   const results = await measureAll({ ...options, progress: note });
   tell(options, results.map(jsonOf), tables(results), options.all ? chart(results) : null);
+  const failed = results.filter((one) => one.failed !== null).length;
+  if (failed > 0) throw new NetnsError(`${failed} of ${results.length} measurements failed`);
 }
 
 async function main(argv: readonly string[]): Promise<void> {

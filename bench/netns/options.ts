@@ -26,7 +26,7 @@ fails the run.
 
 Each may be a list: tcp,mptcp 1,4. Also as --transport, --paths, --iopolicy, --loss.
 
-  --all             tcp,mptcp 1,4 all policies, all kinds of loss, in one table
+  --all             tcp,mptcp 1,4 all policies, all kinds of loss, in one table (with one path there is no policy)
   --story NAME      links that go and come under verified writes; ${Object.keys(STORIES).join(', ')},
                     or all; may be repeated. Over mptcp with one path and over tcp with four
   --rate MBIT       of each link (default: 100)

@@ -20,6 +20,9 @@ export function tables(results: readonly CaseResult[]): string[] {
       '',
     );
     lines.push(...table(some));
+    for (const { transport, paths, iopolicy, op, failed } of some) {
+      if (failed !== null) lines.push('', `* failed: ${transport} ${paths} ${iopolicy} ${op}: ${failed}`);
+    }
   }
   return lines;
 }
@@ -38,14 +41,19 @@ function table(results: readonly CaseResult[]): string[] {
       const [tcpRead, tcpWrite, mptcpRead, mptcpWrite] = found;
       rows.push([
         String(paths),
-        iopolicy,
-        ...found.map((one) => (one === undefined ? '-' : one.mib_s.toFixed(1))),
+        paths === 1 ? 'any' : iopolicy,
+        ...found.map(cell),
         ratio(mptcpRead, tcpRead),
         ratio(mptcpWrite, tcpWrite),
       ]);
     }
   }
   return aligned(rows);
+}
+
+function cell(one: CaseResult | undefined): string {
+  if (one === undefined) return '-';
+  return `${one.mib_s.toFixed(1)}${one.failed === null ? '' : ' *'}`;
 }
 
 function ratio(a: CaseResult | undefined, b: CaseResult | undefined): string {

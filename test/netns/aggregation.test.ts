@@ -14,6 +14,7 @@ test('one connection over four links of one rate carries more than twice what TC
     ...{ rateMbit: RATE_MBIT, seconds: 1.5, rampSeconds: 1, queues: 1, depth: null, progress: console.log },
   });
   for (const line of tables(results)) console.log(line);
+  for (const { failed } of results) assert.equal(failed, null);
   const mptcp = results.filter(({ transport }) => transport === 'mptcp');
   assert.equal(mptcp.length, 2);
   // The links are shaped: without aggregation it would be one, however busy or idle the machine is.

@@ -18,7 +18,10 @@ test('TCP and MPTCP with four paths on links with a delay and a loss: no error, 
   });
   for (const line of tables(results)) console.log(line);
   assert.equal(results.length, 4);
-  for (const { op, transport, mib_s } of results) assert.ok(mib_s > 0, `${transport} ${op}`);
+  for (const { op, transport, mib_s, failed } of results) {
+    assert.ok(mib_s > 0, `${transport} ${op}`);
+    assert.equal(failed, null);
+  }
 });
 
 test('packets are lost on links with a loss', { skip: skipped({ mptcp: false, impairment: true }) }, async () => {

@@ -20,7 +20,7 @@ test('one run makes the table over transports, paths and loss', {
     const run = await program(process.execPath, [NETNS, ...lists, ...quick, '--out', out]);
     assert.equal(run.code, 0, run.err);
     console.log(run.out);
-    assert.equal(run.out.match(/^\| [14] +\| numa +\|(?: +\d+\.\d \|){4}(?: +\d+\.\d\dx \|){2}$/gm)?.length, 4);
+    assert.equal(run.out.match(/^\| [14] +\| (?:any|numa) +\|(?: +\d+\.\d \|){4}(?: +\d+\.\d\dx \|){2}$/gm)?.length, 4);
     const results = JSON.parse(readFileSync(`${out}.json`, 'utf8')) as Record<string, unknown>[];
     assert.equal(results.length, 16);
     for (const result of results) assert.equal(typeof result.ratio_to_tcp_1path, 'number');
