@@ -77,10 +77,7 @@ export interface CaseResult extends Case {
 /** Fills in the ratios. */
 export function withRatios(results: readonly Omit<CaseResult, 'ratio_to_tcp_1path'>[]): CaseResult[] {
   const find = (loss: Loss, op: Op) =>
-    results.find(
-      (one) =>
-        one.transport === 'tcp' && one.paths === 1 && one.iopolicy === 'numa' && one.loss === loss && one.op === op,
-    );
+    results.find((one) => one.transport === 'tcp' && one.paths === 1 && one.loss === loss && one.op === op);
   return results.map((result) => {
     const base = find(result.loss, result.op);
     const ratio = base === undefined ? null : Math.round((result.mib_s / base.mib_s) * 100) / 100;

@@ -31,12 +31,13 @@ function tell(options: NetnsOptions, results: readonly object[], lines: readonly
 }
 
 async function tellStories(options: NetnsOptions): Promise<void> {
-  const results = await playAll(options.stories, {
+  const { results, broken } = await playAll(options.stories, {
     ...options,
     quietSeconds: Math.max(2, options.seconds),
     progress: note,
   });
   tell(options, results, storyTables(results), null);
+  if (broken.length > 0) throw new NetnsError(broken.join('; '));
 }
 
 async function compare(options: NetnsOptions): Promise<void> {

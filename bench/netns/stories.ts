@@ -102,7 +102,7 @@ async function act(
   const toMs = Date.now();
   const result = await load.result();
   const where = `${name}: ${cast.name}`;
-  const wrong = broken(cast, result, load.log);
+  const wrong = broken(cast, result, [...load.log, ...served.log]);
   if (wrong !== null) throw new NetnsError(`${where}: ${wrong}`);
   const told = summary(name, cast, result, fromMs, toMs);
   progress(
@@ -117,8 +117,9 @@ function broken({ paths }: Cast, result: LoadResult, log: readonly string[]): st
   if (result.total.errors > 0) return `${result.total.errors} operations ended with an error`;
   if (result.verify.violation !== null) return result.verify.violation.message;
   const events = result.failover.paths.reduce((sum, one) => sum + one.resets + one.reconnects + one.failovers, 0);
-  if (paths === 'kept' && events + log.length > 0) {
-    return `the loss of a subflow is an event of NVMe: ${events} of paths, ${log.join('; ')}`;
+  const told = log.filter((line) => /keep.?alive|fatal|fault/i.test(line));
+  if (paths === 'kept' && events + told.length > 0) {
+    return `the loss of a subflow is an event of NVMe: ${events} of paths; ${log.join('; ')}`;
   }
   if (paths === 'lost' && events === 0) return 'no path was lost';
   const gone = result.failover.paths.filter(({ state }) => state !== 'live');
@@ -175,11 +176,25 @@ function recovery(
   return null;
 }
 
-/** Plays stories with all their casts, one after the other. */
-export async function playAll(names: readonly StoryName[], options: StoryOptions): Promise<StoryResult[]> {
+/** Plays stories with all their casts, one after the other, also when some break a promise: `broken` tells of them. */
+export async function playAll(
+  names: readonly StoryName[],
+  options: StoryOptions,
+): Promise<{ readonly results: StoryResult[]; readonly broken: string[] }> {
   const results: StoryResult[] = [];
-  for (const name of names) for (const cast of STORIES[name].casts) results.push(await play(name, cast, options));
-  return results;
+  const broken: string[] = [];
+  for (const name of names) {
+    for (const cast of STORIES[name].casts) {
+      try {
+        results.push(await play(name, cast, options));
+      } catch (error) {
+        if (!(error instanceof NetnsError)) throw error;
+        broken.push(error.message);
+        options.progress(`FAILED: ${error.message}`);
+      }
+    }
+  }
+  return { results, broken };
 }
 
 /** A table in Markdown for each story. */
