@@ -21,7 +21,7 @@ const BARS: readonly {
 ];
 
 const BAR = 15;
-const GAP = 16;
+const GAP = 32;
 const GROUP = BAR * BARS.length + GAP;
 const LEFT = 58;
 const RIGHT = 16;
@@ -99,7 +99,14 @@ function panel(
       const left = x + bar * BAR;
       out.push(
         `<rect x="${left}" y="${fixed(bottom - high)}" width="${BAR - 2}" height="${fixed(high)}" fill="${color}"/>`,
-        text(left + BAR / 2 - 1, bottom - high - 3, found.mib_s.toFixed(0), 8, 'middle', '#444'),
+        text(
+          left + BAR / 2 - 1,
+          bottom - high - 3,
+          `${found.mib_s.toFixed(0)}${found.failed === null ? '' : '*'}`,
+          8,
+          'middle',
+          '#444',
+        ),
       );
     });
     const middle = x + (BAR * BARS.length) / 2;
