@@ -45,15 +45,7 @@ export function chart(results: readonly CaseResult[]): string {
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ${FONT}>`,
     `<title>NVMe over TCP and MPTCP on four links of ${rate} Mbit/s</title>`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
-    text(
-      LEFT,
-      22,
-      `NVMe over TCP and MPTCP, four links of ${rate} Mbit/s: MiB/s, random 128 KiB`,
-      14,
-      'start',
-      '#222',
-      true,
-    ),
+    text(LEFT, 22, `MiB/s of random 128 KiB over four links of ${rate} Mbit/s`, 14, 'start', '#222', true),
     ...legend(),
   ];
   losses.forEach((loss, i) => {
