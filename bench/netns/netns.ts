@@ -26,7 +26,7 @@ function tell(options: NetnsOptions, results: readonly object[], lines: readonly
   if (options.json) print(results.map((result) => JSON.stringify(result)));
   else print([describeMachine(), '', ...lines]);
   if (options.out === null) return;
-  writeFileSync(`${options.out}.json`, `[\n${results.map((result) => `  ${JSON.stringify(result)}`).join(',\n')}\n]\n`);
+  writeFileSync(`${options.out}.json`, `${JSON.stringify(results, null, 2)}\n`);
   if (svg !== null) writeFileSync(`${options.out}.svg`, svg);
 }
 

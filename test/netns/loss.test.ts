@@ -8,13 +8,13 @@ import { tables } from '../../bench/netns/table.ts';
 import { Topology } from '../../bench/netns/topology.ts';
 import { COMMON, RATE_MBIT, skipped } from './bed.ts';
 
-test('TCP and MPTCP with four paths on links with a delay and a loss: no error, no reconnect', {
+test('row 8: TCP and MPTCP with four paths on links with a delay and a loss: no error, no reconnect', {
   skip: skipped({ mptcp: true, impairment: true }),
 }, async () => {
   const results = await measureAll({
     ...COMMON,
     lists: { transport: ['tcp', 'mptcp'], paths: [4], iopolicy: ['round-robin'], loss: ['1'] },
-    ...{ rateMbit: RATE_MBIT, seconds: 1.5, rampSeconds: 1, queues: 1, depth: null, progress: console.log },
+    ...{ rateMbit: RATE_MBIT, seconds: 1, rampSeconds: 0.5, queues: 1, depth: 16, progress: console.log },
   });
   for (const line of tables(results)) console.log(line);
   assert.equal(results.length, 4);

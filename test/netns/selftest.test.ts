@@ -25,7 +25,7 @@ function leftBy(pid: number): string[] {
   return stdout.split('\n').filter((line) => line.startsWith(`nvb-${pid}-`));
 }
 
-test('the arguments of the selftest, over TCP', { skip: skipTcp }, async () => {
+test('row 29: the arguments of the selftest, over TCP', { skip: skipTcp }, async () => {
   const { code, out, err } = await netns('tcp', '2', 'queue-depth', '0', ...QUICK, '--json');
   assert.equal(code, 0, err);
   console.log(out);
@@ -40,14 +40,14 @@ test('the arguments of the selftest, over TCP', { skip: skipTcp }, async () => {
   for (const { mib_s, queues, depth } of results) assert.ok(mib_s > 0 && queues === 1 && depth === 16);
 });
 
-test('the arguments of the selftest, over MPTCP, with IPv6', { skip: skipMptcp }, async () => {
+test('row 29: the arguments of the selftest, over MPTCP, with IPv6', { skip: skipMptcp }, async () => {
   const { code, out, err } = await netns('mptcp', '1', 'numa', '0', '--adrfam', 'ipv6', ...QUICK);
   assert.equal(code, 0, err);
   console.log(out);
   assert.match(out, /^\| 1 +\| any +\| +- \| +- \| +\d+\.\d \| +\d+\.\d \|/m);
 });
 
-test('a lost path fails the run although nobody saw an error', { skip: skipTcp }, async () => {
+test('row 29: a lost path fails the run although nobody saw an error', { skip: skipTcp }, async () => {
   const shape = cleanShape(RATE_MBIT);
   const topology = await Topology.create({ ...COMMON, links: 2, endpoints: 0, shape, lossUnit: 'segments' });
   try {

@@ -9,14 +9,14 @@ import { RATE_MBIT, skipped } from './bed.ts';
 
 const NETNS = join(import.meta.dirname, '../../bench/netns/netns.ts');
 
-test('one run makes the table over transports, paths and loss', {
+test('row 30: one run makes the table over transports, paths and loss', {
   skip: skipped({ mptcp: true, impairment: true }),
 }, async () => {
   const scratch = mkdtempSync(join(tmpdir(), 'nvbraid-table-'));
   try {
     const out = join(scratch, 'results');
     const lists = ['--transport', 'tcp,mptcp', '--paths', '1,4', '--loss', '0,1'];
-    const quick = ['--rate', String(RATE_MBIT), '--seconds', '0.4', '--ramp', '0.4', '--depth', '16'];
+    const quick = ['--rate', String(RATE_MBIT), '--seconds', '0.2', '--ramp', '0.2', '--depth', '8'];
     const run = await program(process.execPath, [NETNS, ...lists, ...quick, '--out', out]);
     assert.equal(run.code, 0, run.err);
     console.log(run.out);
