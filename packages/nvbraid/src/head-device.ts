@@ -12,6 +12,8 @@ export class HeadDevice implements BlockDevice {
   readonly memory: Memory | null = null;
   readonly #head: HostHead;
   #pending = 0;
+  /** The operation that `submit` is busy with. */
+  #submitting: Io | null = null;
   #known = { vwc: Vwc.Present as number, oncs: 0 };
   #idle: (() => void) | null = null;
 
@@ -62,23 +64,39 @@ export class HeadDevice implements BlockDevice {
 
   submit(io: Io): boolean {
     this.#pending++;
-    this.#start(io).then(
-      () => this.#ended(io, IoResult.Ok),
-      (error: unknown) => this.#ended(io, resultOf(error)),
-    );
-    return false;
+    const head = this.#head;
+    const slba = io.offset / head.blockSize;
+    // Another operation may end meanwhile, and whoever hears of it submit the next one.
+    const outer = this.#submitting;
+    this.#submitting = io;
+    if (io.op === IoOp.Read) head.submitRead(slba, io.memory, io.memoryOffset, io.length, this.#done, io);
+    else if (io.op === IoOp.Write) {
+      head.submitWrite(slba, io.memory, io.memoryOffset, io.length, io.fua, this.#done, io);
+    } else {
+      this.#start(io, slba).then(
+        () => this.#ended(io, IoResult.Ok),
+        (error: unknown) => this.#ended(io, error instanceof NvmeError ? resultOf(error.status) : IoResult.Failed),
+      );
+    }
+    // `#done` has taken it away when it was called already.
+    const now = this.#submitting !== io;
+    this.#submitting = outer;
+    if (now) this.#oneLess();
+    return now;
   }
 
-  #start(io: Io): Promise<void> {
+  readonly #done = (context: unknown, status: number): void => {
+    const io = context as Io;
+    const result = status === 0 ? IoResult.Ok : resultOf(status);
+    if (io !== this.#submitting) return this.#ended(io, result);
+    io.result = result;
+    this.#submitting = null;
+  };
+
+  #start(io: Io, slba: number): Promise<void> {
     const head = this.#head;
-    const { blockSize } = head;
-    const slba = io.offset / blockSize;
-    const blocks = io.length / blockSize;
+    const blocks = io.length / head.blockSize;
     switch (io.op) {
-      case IoOp.Read:
-        return head.readMemory(slba, io.memory, io.memoryOffset, io.length);
-      case IoOp.Write:
-        return head.writeMemory(slba, io.memory, io.memoryOffset, io.length, io.fua);
       case IoOp.Flush:
         return head.flush();
       case IoOp.WriteZeroes:
@@ -93,6 +111,10 @@ export class HeadDevice implements BlockDevice {
   #ended(io: Io, result: IoResult): void {
     io.result = result;
     io.done(io);
+    this.#oneLess();
+  }
+
+  #oneLess(): void {
     if (--this.#pending === 0) this.#idle?.();
   }
 
@@ -105,9 +127,8 @@ export class HeadDevice implements BlockDevice {
   }
 }
 
-function resultOf(error: unknown): IoResult {
-  if (!(error instanceof NvmeError)) return IoResult.Failed;
-  switch (error.status & 0x7ff) {
+function resultOf(status: number): IoResult {
+  switch (status & 0x7ff) {
     case Status.CapacityExceeded:
       return IoResult.NoSpace;
     case Status.NamespaceIsWriteProtected:

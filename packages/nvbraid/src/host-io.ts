@@ -3,7 +3,7 @@ import { isTransient, NO_MEMORY } from '@nvbraid/host';
 import { DNR, Sqe, Status } from '@nvbraid/wire';
 import { LatencyHistogram } from './host-latency.ts';
 import { BLOCKS_MAX, POOLED_OPERATIONS } from './host-limits.ts';
-import { IoCommand, type IoNamespace, Operation, type OperationKind } from './host-operation.ts';
+import { IoCommand, type IoNamespace, Operation, type OperationEnded, type OperationKind } from './host-operation.ts';
 import type { IoSink } from './io-sink.ts';
 import { begunNowMs, endedNowMs } from './turn-clock.ts';
 
@@ -96,6 +96,33 @@ export class HostIo {
   ): Promise<void> {
     const operation = this.#begin(kind, namespace, slba, length, signal);
     const promise = this.#promise(operation);
+    this.#move(operation, blockSize, memory, offset, prepare);
+    return this.#began(operation, promise);
+  }
+
+  /** As `transfer`, without a promise: `ended` is called once, perhaps before this returns. Nothing is allocated. */
+  submit(
+    kind: 'Read' | 'Write',
+    namespace: IoNamespace,
+    blockSize: number,
+    slba: number,
+    memory: Memory,
+    offset: number,
+    length: number,
+    prepare: Prepare,
+    ended: OperationEnded,
+    context: unknown,
+  ): void {
+    const operation = this.#begin(kind, namespace, slba, length, undefined);
+    operation.ended = ended;
+    operation.context = context;
+    this.#move(operation, blockSize, memory, offset, prepare);
+    this.#oneLess(operation);
+  }
+
+  /** The commands of an operation that moves data. */
+  #move(operation: Operation, blockSize: number, memory: Memory, offset: number, prepare: Prepare): void {
+    const { kind, namespace, slba, bytes: length } = operation;
     const step = this.maxBlocks(blockSize) * blockSize;
     for (let done = 0; done < length && !operation.settled; done += step) {
       const bytes = Math.min(step, length - done);
@@ -106,7 +133,6 @@ export class HostIo {
       command.exact = true;
       this.#submit(command);
     }
-    return this.#began(operation, promise);
   }
 
   /**
@@ -291,12 +317,12 @@ export class HostIo {
   #settle(operation: Operation): void {
     operation.settled = true;
     if (--this.#inFlight === 0) for (const idle of this.#whenIdle) idle();
-    const { resolve, reject } = operation;
-    if (operation.status === 0) {
-      this.#count(operation);
-      resolve();
-    } else {
-      this.counters.errors++;
+    const { resolve, reject, ended } = operation;
+    if (operation.status === 0) this.#count(operation);
+    else this.counters.errors++;
+    if (ended !== null) ended(operation.context, operation.status);
+    else if (operation.status === 0) resolve();
+    else {
       // No path has taken it because there is none any more.
       if ((operation.status & 0x700) === 0x300) operation.refused ??= this.#closing;
       reject(operation.error(this.#sink.trouble));

@@ -5,6 +5,7 @@ import {
   COPY_RANGE_SIZE,
   CopyRange,
   CopySqe,
+  DNR,
   DSM_RANGE_SIZE,
   DSM_RANGES_MAX,
   DsmRange,
@@ -20,7 +21,7 @@ import {
 import { type BlockRange, copyCommands } from './copy-commands.ts';
 import { checkBlock, type HostIo } from './host-io.ts';
 import { memoryOf } from './host-memory.ts';
-import type { IoCommand, IoNamespace, OperationKind } from './host-operation.ts';
+import type { IoCommand, IoNamespace, OperationEnded, OperationKind } from './host-operation.ts';
 import {
   HostReservations,
   type ResvAcquire,
@@ -147,29 +148,47 @@ export class HostNamespace extends EventEmitter<HostNamespaceEventMap> implement
     return this.#transfer('Write', options?.fua ? prepareWriteFua : prepareWrite, slba, buffer, options?.signal);
   }
 
-  /** As `read`, into a part of memory that stays where it is: nothing is copied. */
-  readMemory(slba: number, memory: Memory, offset: number, length: number): Promise<void> {
-    return this.#move('Read', prepareRead, slba, memory, offset, length);
+  /**
+   * As `read`, into a part of memory that stays where it is, and without a promise: nothing is allocated.
+   * @param ended called once, perhaps before this returns
+   */
+  submitRead(
+    slba: number,
+    memory: Memory,
+    offset: number,
+    length: number,
+    ended: OperationEnded,
+    context: unknown,
+  ): void {
+    this.#submit('Read', prepareRead, slba, memory, offset, length, ended, context);
   }
 
-  /** As `write`, from a part of memory that stays as it is until the promise is settled. */
-  writeMemory(slba: number, memory: Memory, offset: number, length: number, fua = false): Promise<void> {
-    return this.#move('Write', fua ? prepareWriteFua : prepareWrite, slba, memory, offset, length);
+  /** As `write`, from a part of memory that stays as it is until `ended` is called; else as `submitRead`. */
+  submitWrite(
+    slba: number,
+    memory: Memory,
+    offset: number,
+    length: number,
+    fua: boolean,
+    ended: OperationEnded,
+    context: unknown,
+  ): void {
+    this.#submit('Write', fua ? prepareWriteFua : prepareWrite, slba, memory, offset, length, ended, context);
   }
 
-  #move(
+  #submit(
     kind: 'Read' | 'Write',
     prepare: typeof prepareRead,
     slba: number,
     memory: Memory,
     offset: number,
     length: number,
-  ): Promise<void> {
+    ended: OperationEnded,
+    context: unknown,
+  ): void {
     const { blockSize } = this.#info;
-    const wrong = this.#wrong(slba, length / blockSize, undefined);
-    if (wrong !== null) return Promise.reject(wrong);
-    if (length === 0) return Promise.resolve();
-    return this.#io.transfer(kind, this, blockSize, slba, memory, offset, length, prepare, undefined);
+    if (this.#wrong(slba, length / blockSize, undefined) !== null) ended(context, Status.InternalError | DNR);
+    else this.#io.submit(kind, this, blockSize, slba, memory, offset, length, prepare, ended, context);
   }
 
   /** What has been written before is on stable storage when the promise is fulfilled. */

@@ -38,9 +38,12 @@ export type ZoneOperationKind =
   | 'Zone Reset'
   | 'Zone Offline';
 
+/** @param status NVMe status, 0 for success @param context what the caller gave */
+export type OperationEnded = (context: unknown, status: number) => void;
+
 /**
- * One call of a namespace method: a promise and the commands that serve it. The objects are used again; only the promise
- * is new every time.
+ * One call of a namespace method: the commands that serve it, and who waits for them. The objects are used again; only
+ * the promise is new every time, where there is one.
  */
 export class Operation {
   kind: OperationKind = 'Read';
@@ -66,6 +69,9 @@ export class Operation {
   answered: ((dw0: number, dw1: number) => void) | null = null;
   resolve: () => void = nothing;
   reject: (error: Error) => void = nothing;
+  /** Called in their place, where no promise was made. */
+  ended: OperationEnded | null = null;
+  context: unknown = null;
 
   /** The error that the caller sees. */
   error(cause: NvbraidError | null): NvbraidError {
@@ -85,6 +91,8 @@ export class Operation {
     this.answered = null;
     this.resolve = nothing;
     this.reject = nothing;
+    this.ended = null;
+    this.context = null;
   }
 }
 
