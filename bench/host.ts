@@ -24,7 +24,7 @@ export interface HostSetup {
   readonly progress: (text: string) => void;
 }
 
-const PLACES: readonly HostPlace[] = ['main', 'thread'];
+const PLACES: readonly HostPlace[] = ['main', 'thread', 'device'];
 
 /** Pairs, and after how many of them the hosts are started anew: two starts are not compiled to the same code. */
 const PAIRS = 9;
@@ -85,7 +85,7 @@ async function measureCase(setup: HostSetup, host: Host, one: BenchCase, place: 
 export async function measureMultipath(setup: HostSetup, pairs = PAIRS): Promise<OverheadResult[]> {
   const measured: Record<string, { single: LoadReport; head: LoadReport }[]> = {};
   for (let done = 0; done < pairs; done += PAIRS_OF_ONE_START) {
-    const start = (way: HostWay): Promise<Host> => startHost(setup.target, way, 'thread', setup.pinning?.load);
+    const start = (way: HostWay): Promise<Host> => startHost(setup.target, way, 'device', setup.pinning?.load);
     const single = await start('controller');
     const heads: Host[] = [];
     for (const { way } of WAYS) heads.push(await start(way));

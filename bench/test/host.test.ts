@@ -28,7 +28,7 @@ describe('our host', { skip }, () => {
   after(() => c.stop());
 
   for (const way of ['controller', '1', '2', '2-round-robin'] as const) {
-    for (const place of ['main', 'thread'] as const) {
+    for (const place of ['main', 'thread', 'device'] as const) {
       test(`${way} on ${place}: several jobs on one connection`, async () => {
         const host = await startHost(c, way, place);
         for (const { rw, bs, depth } of HOST_CASES) {
@@ -65,6 +65,7 @@ describe('our host', { skip }, () => {
       [
         ['host-read-4k-qd1 main', 2],
         ['host-read-4k-qd1 thread', 2],
+        ['host-read-4k-qd1 device', 2],
       ],
     );
     const heads = await measureMultipath(setup, 1);
@@ -76,6 +77,6 @@ describe('our host', { skip }, () => {
         ['head, 2 paths in turns', 1],
       ],
     );
-    assert.equal(said.length, 4 + 3);
+    assert.equal(said.length, 6 + 3);
   });
 });
