@@ -68,7 +68,7 @@ function sparseFile(name: string, bytes: number): string {
 }
 
 describe('a Linux kernel as host of nvbraid serve', { skip }, () => {
-  test('everything an administrator does, on 512-byte blocks', async () => {
+  test('row 28: everything an administrator does, on 512-byte blocks', async () => {
     await againstLinux('client.sh', [sparseFile('client.img', 96 * MIB), '--block-size', '512']);
   });
 
