@@ -234,6 +234,13 @@ test('a preemption is answered when the writes have ended that the victim had un
   const preempt = b.preempt(1, a.key).then(() => {
     answered = true;
   });
+  // Two connections: the command of one may be seen before what the other has sent earlier.
+  let decided = false;
+  for (let i = 0; i < 1000 && !decided; i++) {
+    const { registrants } = await a.controller.namespace(1).resvReport();
+    decided = registrants.length === 1;
+  }
+  assert.ok(decided, 'the report knows of the preemption before it is answered');
   const refused = await outcome(a.disk.write(1, pattern(1)).then(() => {}));
   assert.equal(refused, 'conflict', 'the next command meets the new reservation');
   assert.equal(device.submitted, 1);
