@@ -266,9 +266,7 @@ export class ConnectProcess {
 
   /** One line. What follows from our own disconnecting is not told. */
   #event(event: string, text: string, fields: object): void {
-    if (this.#stopping) return;
-    if (this.#json) this.#terminal.json({ event, time: new Date().toISOString(), ...fields }, 0);
-    else this.#terminal.line(`${new Date().toTimeString().slice(0, 8)} ${text}`);
+    if (!this.#stopping) this.#terminal.event(this.#json, event, text, fields);
   }
 }
 

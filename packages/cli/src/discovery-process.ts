@@ -117,9 +117,7 @@ export class DiscoveryProcess {
 
   /** One line. What follows from our own closing is not told. */
   #event(event: string, text: string, fields: object): void {
-    if (this.#closing) return;
-    if (this.#json) this.#terminal.json({ event, time: new Date().toISOString(), ...fields }, 0);
-    else this.#terminal.line(`${new Date().toTimeString().slice(0, 8)} ${text}`);
+    if (!this.#closing) this.#terminal.event(this.#json, event, text, fields);
   }
 }
 

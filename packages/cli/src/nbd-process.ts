@@ -102,8 +102,7 @@ export class NbdProcess {
   }
 
   #event(event: string, text: string, fields: object): void {
-    if (this.#json) this.#terminal.json({ event, time: new Date().toISOString(), ...fields }, 0);
-    else this.#terminal.line(`${new Date().toTimeString().slice(0, 8)} ${text}`);
+    this.#terminal.event(this.#json, event, text, fields);
   }
 }
 

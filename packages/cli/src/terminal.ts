@@ -49,6 +49,13 @@ export class Terminal {
     this.line(JSON.stringify(value, jsonValue, indent));
   }
 
+  /** Something that happens while a command runs: a line with the time of day, or one of JSON with all its fields. */
+  event(json: boolean, event: string, text: string, fields: object): void {
+    const now = new Date();
+    if (json) this.json({ event, time: now.toISOString(), ...fields }, 0);
+    else this.line(`${now.toTimeString().slice(0, 8)} ${text}`);
+  }
+
   /** A line for the person, apart from the result. */
   note(text: string): void {
     this.#clear();
