@@ -2,6 +2,7 @@ import { Subtype } from '@nvbraid/wire';
 import { type ControllerOptions, discover, NvbraidError } from 'nvbraid';
 import { advised } from './advice.ts';
 import type { AssociationValues } from './options.ts';
+import { UsageError } from './usage-error.ts';
 
 /** Where a controller is. */
 export interface Address {
@@ -21,8 +22,9 @@ type Given = Partial<AssociationValues> & {
   readonly 'fast-io-fail-tmo'?: number;
 };
 
-/** Our options as the library spells them; what was not given is left to the library. */
+/** Our options as the library spells them; what was not given is left to the library. @throws UsageError */
 export function connectOptions(given: Given): Omit<ControllerOptions, 'traddr' | 'nqn'> {
+  checkRecovery(given);
   const entries: [keyof ControllerOptions, unknown][] = [
     ['hostnqn', given.hostnqn],
     ['hostid', given.hostid],
@@ -41,6 +43,14 @@ export function connectOptions(given: Given): Omit<ControllerOptions, 'traddr' |
     ['fastIoFailTmo', given['fast-io-fail-tmo']],
   ];
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+}
+
+/** As Linux demands: a time after the controller has been given up would mean nothing. */
+function checkRecovery({ 'fast-io-fail-tmo': fast = -1, 'ctrl-loss-tmo': loss = -1 }: Given): void {
+  if (fast < 0 || loss < 0 || fast <= loss) return;
+  throw new UsageError(
+    `--fast-io-fail-tmo ${fast} is longer than --ctrl-loss-tmo ${loss}, after which a controller is given up`,
+  );
 }
 
 /**

@@ -33,19 +33,6 @@ export function givenPaths(options: GivenWays): readonly [GivenPath, ...GivenPat
   return [first, ...others];
 }
 
-/** As Linux demands: a time after the controller has been given up would mean nothing. @throws UsageError */
-export function checkRecovery(options: {
-  readonly 'fast-io-fail-tmo': number;
-  readonly 'ctrl-loss-tmo': number;
-}): void {
-  const fast = options['fast-io-fail-tmo'];
-  const loss = options['ctrl-loss-tmo'];
-  if (fast < 0 || loss < 0 || fast <= loss) return;
-  throw new UsageError(
-    `--fast-io-fail-tmo ${fast} is longer than --ctrl-loss-tmo ${loss}, after which a controller is given up`,
-  );
-}
-
 /** The only subsystem that the first target that answers tells about. */
 export async function nqnByAny(
   paths: readonly GivenPath[],

@@ -1,24 +1,26 @@
 import type { PathOptions } from 'nvbraid';
-import { TRANSPORTS } from './options.ts';
+import type { Address } from './association.ts';
+import { PORT_MAX, TRANSPORTS } from './options.ts';
 import { UsageError } from './usage-error.ts';
 
 const KEYS = ['transport', 'host-traddr', 'host-iface'] as const;
 
+type Place = Omit<Address, 'nqn'>;
+/** What is not said. */
+type Common = Pick<Address, 'transport' | 'trsvcid'>;
+
 /** A way to a subsystem, complete. */
-export interface GivenPath extends PathOptions {
-  readonly transport: string;
-  readonly traddr: string;
-  readonly trsvcid: number;
-}
+export type GivenPath = PathOptions & Place;
 
 /**
  * Reads `ADDR[:PORT][,transport=NAME][,host-traddr=ADDR][,host-iface=DEVICE]`; an IPv6 address with a port stands in
  * brackets.
  * @param common what is not said
+ * @param option what it was given by, for messages
  * @throws UsageError
  */
-export function parsePath(text: string, common: { readonly transport: string; readonly trsvcid: number }): GivenPath {
-  const { settings, ...place } = parsePlace('--path', text, common, 1, KEYS);
+export function parsePath(text: string, common: Common, option = '--path'): GivenPath {
+  const { settings, ...place } = parsePlace(option, text, common, 1, KEYS);
   const hostTraddr = settings.get('host-traddr');
   const hostIface = settings.get('host-iface');
   return {
@@ -28,18 +30,8 @@ export function parsePath(text: string, common: { readonly transport: string; re
   };
 }
 
-/** Where a target listens beside `-a`. */
-export interface GivenListener {
-  readonly transport: string;
-  readonly traddr: string;
-  readonly trsvcid: number;
-}
-
 /** Reads `ADDR[:PORT][,transport=NAME]`; port 0 lets the system choose. @throws UsageError */
-export function parseListener(
-  text: string,
-  common: { readonly transport: string; readonly trsvcid: number },
-): GivenListener {
+export function parseListener(text: string, common: Common): Place {
   const { settings: _transport, ...place } = parsePlace('--listen', text, common, 0, ['transport']);
   return place;
 }
@@ -47,10 +39,10 @@ export function parseListener(
 function parsePlace(
   option: string,
   text: string,
-  common: { readonly transport: string; readonly trsvcid: number },
+  common: Common,
   least: number,
   keys: readonly string[],
-): GivenListener & { readonly settings: ReadonlyMap<string, string> } {
+): Place & { readonly settings: ReadonlyMap<string, string> } {
   const [place = '', ...rest] = text.split(',');
   const match = /^\[([^\]]+)\](?::(.*))?$/.exec(place) ?? /^([^:[\]]+)(?::(.*))?$/.exec(place);
   // More than one colon without brackets: an IPv6 address alone.
@@ -87,8 +79,8 @@ function settingsOf(option: string, settings: readonly string[], keys: readonly 
 
 function portOf(option: string, port: string, text: string, least: number): number {
   const value = /^[0-9]{1,5}$/.test(port) ? Number(port) : -1;
-  if (value >= least && value <= 65535) return value;
-  throw new UsageError(`${option}: '${port}' in '${text}' is not a port from ${least} to 65535`);
+  if (value >= least && value <= PORT_MAX) return value;
+  throw new UsageError(`${option}: '${port}' in '${text}' is not a port from ${least} to ${PORT_MAX}`);
 }
 
 /** Whether two ways are the same one. */

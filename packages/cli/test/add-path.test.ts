@@ -79,7 +79,7 @@ describe('nvbraid add-path', { concurrency: false }, () => {
       [['127.0.0.1:1'], 1, /cannot connect to 127\.0\.0\.1:1: .*; start a target there/],
       [[ports[1]!, '-n', OTHER], 1, /no nvbraid connect here is connected to nqn\..*other/],
       [[ports[1]!, '--socket', socket, '-n', OTHER], 1, /is connected to nqn\..*add-path, not to nqn/],
-      [['127.0.0.1:0'], 2, /'0' in '127\.0\.0\.1:0' is not a port/],
+      [['127.0.0.1:0'], 2, /^nvbraid add-path: ADDR\[:PORT\]\[,\.\.\.\]: '0' in '127\.0\.0\.1:0' is not a port/],
       [[`${ports[1]},colour=red`], 2, /'colour=red' is none of transport=/],
       [[], 2, /add-path/],
     ] as const) {

@@ -50,7 +50,7 @@ describe('nvbraid connect', { concurrency: false }, () => {
   });
 
   test('times that exclude each other are told by their options', async () => {
-    for (const command of ['connect', 'connect-all', 'nbd']) {
+    for (const command of ['connect', 'connect-all', 'nbd', 'bench']) {
       const { code, err } = await nvbraid([command, '-a', 'x', '-l', '30', '--fast-io-fail-tmo', '31']);
       assert.equal(code, 2);
       assert.match(err, /--fast-io-fail-tmo 31 is longer than --ctrl-loss-tmo 30, after which/);

@@ -1,4 +1,5 @@
 import { ControlClient, isObject } from '@nvbraid/manage';
+import { NVME_TCP_PORT } from '@nvbraid/wire';
 import { NvbraidError } from 'nvbraid';
 import { formatAddress } from '../association.ts';
 import { command } from '../command.ts';
@@ -7,7 +8,7 @@ import { outputOptions, processOptions, TRANSPORTS } from '../options.ts';
 import { parsePath } from '../path-option.ts';
 import { processStatus } from '../process-session.ts';
 
-const PORT = 4420;
+const OPERAND = 'ADDR[:PORT][,...]';
 
 export const addPath = command({
   name: 'add-path',
@@ -23,8 +24,8 @@ export const addPath = command({
     ...outputOptions,
   },
   operands: {
-    value: 'ADDR[:PORT][,...]',
-    help: `The path, as connect has it for --path; port ${PORT} and the transport of the other paths where nothing is said`,
+    value: OPERAND,
+    help: `The path, as connect has it for --path; port ${NVME_TCP_PORT} and the transport of the other paths where nothing is said`,
     min: 1,
     max: 1,
     completes: 'none',
@@ -37,7 +38,7 @@ export const addPath = command({
     const { socket, nqn } = options;
     const [operand] = operands as [string];
     // A mistake in it is told before anybody is asked.
-    parsePath(operand, { transport: 'tcp', trsvcid: PORT });
+    parsePath(operand, { transport: 'tcp', trsvcid: NVME_TCP_PORT }, OPERAND);
     const chosen = socket ?? (nqn === undefined ? await onlyProcess('connect') : await connectedTo(nqn));
     const client = await ControlClient.connect(chosen);
     try {
@@ -51,7 +52,7 @@ export const addPath = command({
       }
       // The others may lead to a target inside the process, which answers that it has no other path.
       const transport = TRANSPORTS.find((name) => name === address.transport) ?? 'tcp';
-      const path = parsePath(operand, { transport, trsvcid: PORT });
+      const path = parsePath(operand, { transport, trsvcid: NVME_TCP_PORT }, OPERAND);
       const added = await client.call('add-path', { ...path, duplicate: options['duplicate-connect'] });
       if (options['output-format'] === 'json') terminal.json(added);
       else {

@@ -12,7 +12,6 @@ import { connectOptions, formatAddress } from '../association.ts';
 import { command, type Values } from '../command.ts';
 import { ConnectProcess, type Stop } from '../connect-process.ts';
 import { sentence } from '../explain.ts';
-import { checkRecovery } from '../given-paths.ts';
 import {
   addressOptions,
   associationOptions,
@@ -64,7 +63,6 @@ export const connectAll = command({
     if (options['disconnect-removed'] && !options.persistent) {
       throw new UsageError('--disconnect-removed needs --persistent: without it nobody tells what is removed');
     }
-    checkRecovery(options);
     using stop = new StopSignal(() => terminal.note('disconnecting; once more stops at once'));
     const work = new ConnectAll({ ...wanted(options, given, terminal), signal: stop.signal }, terminal, stop, {
       json: options['output-format'] === 'json',

@@ -4,7 +4,7 @@ import { advised } from '../advice.ts';
 import { connectOptions, formatAddress } from '../association.ts';
 import { command } from '../command.ts';
 import { ConnectProcess } from '../connect-process.ts';
-import { checkRecovery, givenPaths, nqnByAny } from '../given-paths.ts';
+import { givenPaths, nqnByAny } from '../given-paths.ts';
 import {
   addressOptions,
   associationOptions,
@@ -61,7 +61,6 @@ export const connect = command({
     },
   ],
   async run({ options, terminal }) {
-    checkRecovery(options);
     const paths = givenPaths(options);
     using stop = new StopSignal(() => terminal.note('disconnecting; once more stops at once'));
     const { signal } = stop;

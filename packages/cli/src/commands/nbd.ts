@@ -6,7 +6,7 @@ import { advised } from '../advice.ts';
 import { connectOptions } from '../association.ts';
 import { command } from '../command.ts';
 import { type ChosenDevice, chooseFile, chooseMemory } from '../device-choice.ts';
-import { checkRecovery, givenPaths, nqnByAny } from '../given-paths.ts';
+import { givenPaths, nqnByAny } from '../given-paths.ts';
 import { KeptFiles } from '../kept-files.ts';
 import { NbdProcess } from '../nbd-process.ts';
 import {
@@ -114,7 +114,6 @@ export const nbd = command({
         await kept.settle();
       }
     }
-    checkRecovery(options);
     const paths = givenPaths({ ...options, 'duplicate-connect': false });
     const nqn = options.nqn ?? (await nqnByAny(paths, options, signal));
     warn(place, terminal);
