@@ -29,9 +29,12 @@ export function subflowSentences<Q extends QueueSubflows>(
     const { event, subflow } = first;
     const where = `${controllerOf(first.queue)}, ${queueNumbers(qids)}`;
     if (event === 'fallback' || subflow === null) return `${where}: fell back to TCP, there is one subflow`;
-    const left = event === 'lost' || event === 'stale' ? `, ${working === 0 ? 'none' : working} left that work` : '';
+    const left =
+      event === 'lost' || event === 'stale'
+        ? `, ${working === 0 ? 'none' : working} left that ${working === 1 ? 'works' : 'work'}`
+        : '';
     const ends = `${subflow.local.address} -> ${subflow.remote.address}`;
-    return `${where}: subflow ${ends} ${WORDS[event]}${left.replace('1 left that work', '1 left that works')}`;
+    return `${where}: subflow ${ends} ${WORDS[event]}${left}`;
   });
 }
 

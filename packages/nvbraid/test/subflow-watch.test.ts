@@ -215,6 +215,7 @@ describe('sentences', () => {
         change('added', 1, subflow(3), 2),
         change('recovered', 4, subflow(2), 2),
         change('lost', 4, subflow(1), 0),
+        change('lost', 4, subflow(3), 11),
         change('fallback', 5, null, 1),
       ]),
       [
@@ -222,6 +223,7 @@ describe('sentences', () => {
         'nvme1, queue 1: subflow 10.1.3.2 -> 10.1.3.1 added',
         'nvme1, queue 4: subflow 10.1.2.2 -> 10.1.2.1 recovered',
         'nvme1, queue 4: subflow 10.1.1.2 -> 10.1.1.1 lost, none left that work',
+        'nvme1, queue 4: subflow 10.1.3.2 -> 10.1.3.1 lost, 11 left that work',
         'nvme1, queue 5: fell back to TCP, there is one subflow',
       ],
     );
