@@ -8,7 +8,7 @@ import {
   MAX_SUBSYSTEMS,
 } from '@nvbraid/target';
 import { DISCOVERY_NQN } from '@nvbraid/wire';
-import { rowNameFor, rowProblem, sayTrtype } from '../transport-row.ts';
+import { rowNameFor, sayTrtype } from '../transport-row.ts';
 import type { AttributeRow } from './attributes.ts';
 import { attributeOf, DEFAULT_ANA_GROUP, type KINDS } from './kinds.ts';
 import { MAX_HOSTS } from './limits.ts';
@@ -24,9 +24,11 @@ export type Edit =
 export interface Facts {
   /** Whether a controller of the subsystem has been made since the subsystem was. */
   discovered(nqn: string): boolean;
+  /** Why a port cannot listen on this machine, as a sentence; null when it can. */
+  portProblem(port: ConfigNode): string | null;
 }
 
-export const NO_FACTS: Facts = { discovered: () => false };
+export const NO_FACTS: Facts = { discovered: () => false, portProblem: () => null };
 
 /** `set /ports/1 addr_trtype=tcp` */
 export function editText(edit: Edit): string {
@@ -42,7 +44,7 @@ function refuse(code: ErrorCode, path: string, message: string): NvbraidError {
  * @throws NvbraidError ENOENT, EEXIST, ENOTEMPTY, EBUSY, EACCES, EINVAL, ENOTSUP; the tree is as it was
  */
 export function perform(root: ConfigNode, edit: Edit, facts: Facts = NO_FACTS): void {
-  if (edit.op === 'create') create(root, edit.path);
+  if (edit.op === 'create') create(root, edit.path, facts);
   else if (edit.op === 'delete') remove(root, edit.path);
   else setAttribute(root, edit.path, edit.attribute, edit.value, facts);
 }
@@ -62,7 +64,7 @@ function setAttribute(root: ConfigNode, path: string, attribute: string, text: s
     const { attribute: other } = row.only;
     throw refuse('EINVAL', path, `${row.name} has no meaning with ${other}=${node.get(other)}`);
   }
-  checkRule(root, node, row, value, path);
+  checkRule(root, node, row, value, path, facts);
   if (!row.writeOnly) node.put(row, value);
 }
 
@@ -104,7 +106,14 @@ function checkWhen(node: ConfigNode, row: AttributeRow, path: string, facts: Fac
 }
 
 /** What nvmet checks beyond the value itself. */
-function checkRule(root: ConfigNode, node: ConfigNode, row: AttributeRow, value: string, path: string): void {
+function checkRule(
+  root: ConfigNode,
+  node: ConfigNode,
+  row: AttributeRow,
+  value: string,
+  path: string,
+  facts: Facts,
+): void {
   switch (row.name) {
     case 'discovery_nqn':
       if (root.group('subsystems').has(value)) throw refuse('EINVAL', path, `a subsystem is called ${value} already`);
@@ -140,7 +149,7 @@ function checkRule(root: ConfigNode, node: ConfigNode, row: AttributeRow, value:
       if (value === '1') checkEnable(root, node, path);
       return;
     case 'nvbraid_listen':
-      if (value === '1') checkPort(node, path);
+      if (value === '1') checkPort(node, path, facts);
       return;
   }
 }
@@ -187,7 +196,7 @@ function checkEnable(root: ConfigNode, node: ConfigNode, path: string): void {
 const BUILT = ['tcp', 'mptcp'];
 
 /** What a port needs before it can listen. @throws NvbraidError EINVAL, ENOTSUP */
-function checkPort(node: ConfigNode, path: string): void {
+function checkPort(node: ConfigNode, path: string, facts: Facts): void {
   const trtype = node.get('addr_trtype');
   if (trtype === '') throw refuse('EINVAL', path, 'set addr_trtype before the port is enabled');
   if (!BUILT.includes(trtype)) throw refuse('ENOTSUP', path, `${sayTrtype(trtype)} not supported: not built`);
@@ -195,7 +204,7 @@ function checkPort(node: ConfigNode, path: string): void {
   if (row !== '' && rowNameFor(trtype, row) !== row) {
     throw refuse('EINVAL', path, `nvbraid_transport=${row} is no transport of addr_trtype=${trtype}; leave it empty`);
   }
-  const problem = rowProblem(rowNameFor(trtype, row));
+  const problem = facts.portProblem(node);
   if (problem !== null) throw refuse('ENOTSUP', path, problem);
   const adrfam = node.get('addr_adrfam');
   const traddr = node.get('addr_traddr');
@@ -226,13 +235,13 @@ const BOUNDS: Readonly<Record<string, number>> = {
   referrals: MAX_REFERRALS,
 };
 
-function create(root: ConfigNode, path: string): void {
+function create(root: ConfigNode, path: string, facts: Facts): void {
   const found = find(root, path);
   if (found.what === 'object' || found.what === 'link') throw refuse('EEXIST', path, 'exists already');
   if (found.what !== 'nothing') throw refuse('EEXIST', path, 'is a directory that is always there; give a name in it');
   const { parent, group, name } = found;
   if (parent.links.has(group)) {
-    link(root, parent, group, name, path);
+    link(root, parent, group, name, path, facts);
     return;
   }
   const row = parent.kind.groups[group]!;
@@ -248,7 +257,7 @@ function create(root: ConfigNode, path: string): void {
   entries.set(name, madeNode(row.kind, [...parent.names, name]));
 }
 
-function link(root: ConfigNode, parent: ConfigNode, group: string, name: string, path: string): void {
+function link(root: ConfigNode, parent: ConfigNode, group: string, name: string, path: string, facts: Facts): void {
   const target = parent.kind.links[group]!.to;
   if (!root.group(target).has(name)) throw missing(`/${target}/${name}`);
   if (group === 'allowed_hosts') {
@@ -263,7 +272,7 @@ function link(root: ConfigNode, parent: ConfigNode, group: string, name: string,
       throw refuse('EINVAL', path, `a subsystem lists at most ${MAX_ALLOWED_HOSTS} hosts`);
     }
   } else {
-    checkPort(parent, `/ports/${parent.name}`);
+    checkPort(parent, `/ports/${parent.name}`, facts);
     let links = 0;
     for (const port of root.group('ports').values()) links += port.linked('subsystems').size;
     if (links >= MAX_LINKS) throw refuse('EINVAL', path, `ports lead to at most ${MAX_LINKS} subsystems together`);

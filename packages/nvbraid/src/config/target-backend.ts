@@ -17,7 +17,7 @@ import { ANA_STATE_NAMES, AnaState, Treq } from '@nvbraid/wire';
 import type { HostOptions } from '../host-block.ts';
 import type { Target } from '../target.ts';
 import type { AddPortOptions } from '../target-config.ts';
-import { rowNameFor, usableRow } from '../transport-row.ts';
+import { rowNameFor, rowProblem, usableRow } from '../transport-row.ts';
 import { checkFile, Devices } from './devices.ts';
 import { checkValue, type Edit, type Facts } from './edits.ts';
 import { attributeOf, DEFAULT_ANA_GROUP } from './kinds.ts';
@@ -35,7 +35,10 @@ type Apply = (node: ConfigNode, value: string) => unknown;
 
 /** Makes edits of the tree happen on a running target. */
 export class TargetBackend implements Backend {
-  readonly facts: Facts = { discovered: (nqn) => this.#isDiscovered(nqn) };
+  readonly facts: Facts = {
+    discovered: (nqn) => this.#isDiscovered(nqn),
+    portProblem: (port) => rowProblem(this.#rowOf(port)),
+  };
   readonly devices = new Devices();
   readonly #target: Target;
   readonly #transport: string;

@@ -236,7 +236,7 @@ for (const [before, line, code, message] of refused) {
 
 test('what hosts have seen of a subsystem cannot change any more; writing the same is nothing', () => {
   const root = tree([...SUBSYSTEM, 'set /subsystems/s attr_serial=A']);
-  const seen = { discovered: (nqn: string) => nqn === 's' };
+  const seen = { ...NO_FACTS, discovered: (nqn: string) => nqn === 's' };
   for (const text of ['attr_serial=B', 'attr_model=x', 'attr_firmware=x', 'attr_version=1.4', 'attr_ieee_oui=1']) {
     assert.throws(() => perform(root, edit(`set /subsystems/s ${text}`), seen), {
       code: 'EINVAL',

@@ -13,6 +13,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
+import { transports } from '@nvbraid/transport';
 import {
   applyConfig,
   configOf,
@@ -496,4 +497,31 @@ test('a namespace can be reserved when resv_enable says so, as in nvmet', async 
   assert.notEqual(reservations(), null);
   const { tree } = parseConfig(configOf(target).text());
   assert.deepEqual(configOf(target).plan(tree), []);
+});
+
+test('where there are no raw sockets, ports are made by the row that was preferred', async (t) => {
+  const row = transports.tcp as { unsupported(): string | null };
+  const real = row.unsupported;
+  row.unsupported = () => 'raw sockets need Linux, this is plan9';
+  try {
+    const edits = [
+      { op: 'create', path: `/subsystems/${NQN}` },
+      { op: 'create', path: '/ports/1' },
+      { op: 'set', path: '/ports/1', attribute: 'addr_trtype', value: 'tcp' },
+      { op: 'set', path: '/ports/1', attribute: 'addr_adrfam', value: 'ipv4' },
+      { op: 'set', path: '/ports/1', attribute: 'addr_traddr', value: '127.0.0.1' },
+      { op: 'set', path: '/ports/1', attribute: 'addr_trsvcid', value: '0' },
+      { op: 'create', path: `/ports/1/subsystems/${NQN}` },
+    ] as const;
+    for (const transport of ['tcp', 'net']) {
+      const target = await createTarget({ reactors: 0 });
+      t.after(() => target.close());
+      const work = configOf(target, { transport }).edit(edits);
+      if (transport === 'net') await work;
+      else
+        await assert.rejects(work, { code: 'ENOTSUP', message: /transport type 3 \(tcp\) not supported: raw sockets/ });
+    }
+  } finally {
+    row.unsupported = real;
+  }
 });
