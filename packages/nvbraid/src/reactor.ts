@@ -46,9 +46,9 @@ export class Reactor {
   readonly #version = new Int32Array(new SharedArrayBuffer(4));
   readonly #failuresHeard = new Int32Array(new SharedArrayBuffer(4));
   readonly #queues = new Map<string, HandedQueue>();
-  readonly #barriers = new Map<number, () => void>();
-  readonly #reports = new Map<number, (report: SubflowReport | null) => void>();
-  #nextBarrier = 1;
+  /** Questions that the thread has not answered; null is the answer when it is gone. */
+  readonly #asked = new Map<number, (answer: SubflowReport | null) => void>();
+  #nextId = 1;
   #state: 'starting' | 'running' | 'stopping' | 'gone' = 'starting';
   readonly #ready = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
@@ -125,22 +125,22 @@ export class Reactor {
   }
 
   /** Fulfilled when everything published so far is in force. */
-  barrier(): Promise<void> {
+  barrier(): Promise<unknown> {
     return this.#ask((id) => ({ kind: 'barrier', id }));
   }
 
   /** Fulfilled when what was written to the subsystem's namespaces is stable. */
-  flush(nqn: string): Promise<void> {
+  flush(nqn: string): Promise<unknown> {
     return this.#ask((id) => ({ kind: 'flush', nqn, id }));
   }
 
   /** Answers what has arrived and takes no more; fulfilled when all queues are gone. */
-  drainQueues(): Promise<void> {
+  drainQueues(): Promise<unknown> {
     return this.#ask((id) => ({ kind: 'drain-queues', id }));
   }
 
   /** Fulfilled when everything published so far is in force, and what was executing on the namespace has ended. */
-  drain(instance: number): Promise<void> {
+  drain(instance: number): Promise<unknown> {
     return this.#ask((id) => ({ kind: 'drain', instance, id }));
   }
 
@@ -151,21 +151,21 @@ export class Reactor {
 
   /** What the connection of a queue is made of; null when it is gone. */
   subflows(association: number, qid: number, backup: boolean): Promise<SubflowReport | null> {
+    return this.#ask((id) => ({ kind: 'subflows', id, association, qid, backup }));
+  }
+
+  #ask(message: (id: number) => ToReactor): Promise<SubflowReport | null> {
     if (this.#state === 'gone') return Promise.resolve(null);
     return new Promise((resolve) => {
-      const id = this.#nextBarrier++;
-      this.#reports.set(id, resolve);
-      this.publish({ kind: 'subflows', id, association, qid, backup });
+      const id = this.#nextId++;
+      this.#asked.set(id, resolve);
+      this.publish(message(id));
     });
   }
 
-  #ask(message: (id: number) => ToReactor): Promise<void> {
-    if (this.#state === 'gone') return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const id = this.#nextBarrier++;
-    this.#barriers.set(id, resolve);
-    this.publish(message(id));
-    return promise;
+  #answered(id: number, answer: SubflowReport | null): void {
+    this.#asked.get(id)?.(answer);
+    this.#asked.delete(id);
   }
 
   /** Closes the reactor's queues and devices and ends the thread. */
@@ -191,12 +191,10 @@ export class Reactor {
         this.#options.queueGone(message.association, message.qid, message.error, message.fatalFes);
         break;
       case 'barrier':
-        this.#barriers.get(message.id)?.();
-        this.#barriers.delete(message.id);
+        this.#answered(message.id, null);
         break;
       case 'subflows':
-        this.#reports.get(message.id)?.(message.report);
-        this.#reports.delete(message.id);
+        this.#answered(message.id, message.report);
         break;
       case 'forward': {
         const { id, association, nsid, instance, command } = message;
@@ -254,10 +252,8 @@ export class Reactor {
     this.#state = 'gone';
     this.#port.close();
     closeWakeFd(this.#wakeFd);
-    for (const resolve of this.#barriers.values()) resolve();
-    this.#barriers.clear();
-    for (const resolve of this.#reports.values()) resolve(null);
-    this.#reports.clear();
+    for (const resolve of this.#asked.values()) resolve(null);
+    this.#asked.clear();
   }
 }
 
