@@ -139,26 +139,26 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
     this.#closed = true;
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     for (const session of this.#drivers.keys()) session.close();
-    const gone = new Promise<void>((resolve) => {
-      this.#emptied = resolve;
+    const gone = new Promise<true>((resolve) => {
+      this.#emptied = () => resolve(true);
       this.#checkEmpty();
     });
-    let ended = await inTime(gone, waitMs);
+    let ended = await within(waitMs, gone);
     if (!ended) {
       // A client that does not take its replies is one thing, a device that has none another.
       for (const { connection } of this.#drivers.values()) connection.destroy(null);
-      ended = await inTime(gone, LINGER_MS);
+      ended = await within(LINGER_MS, gone);
     }
     if (!ended) this.emit('log', 'what was under way has not ended in time: whether it was executed is not known');
     const stable = await Promise.all([...this.#devices].map((device) => this.#settle(device, waitMs)));
-    return ended && !stable.includes(false);
+    return ended === true && !stable.includes(false);
   }
 
   /** The last word: clients may have left without a Flush. */
   async #settle(device: BlockDevice, waitMs: number): Promise<boolean> {
     let stable = true;
     if (device.volatileWriteCache && !device.readOnly) {
-      const result = await flush(device, waitMs);
+      const result = await within(waitMs, runIo(device, IoOp.Flush));
       if (result === null) this.emit('log', 'the last Flush has not ended in time: what was not flushed may be lost');
       else if (result !== IoResult.Ok) this.emit('log', 'the last Flush failed: what was not flushed may be lost');
       // Nothing to wait for: what is under way ends when its connection does.
@@ -166,7 +166,11 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
       stable = result === IoResult.Ok;
     }
     // Nor for longer than that where there is no Flush.
-    return (await inTime(device.close(), waitMs)) && stable;
+    const closed = await within(
+      waitMs,
+      device.close().then(() => true),
+    );
+    return closed === true && stable;
   }
 
   #checkEmpty(): void {
@@ -174,24 +178,13 @@ export class NbdServer extends EventEmitter<NbdServerEventMap> {
   }
 }
 
-/** Whether it was fulfilled in time. */
-async function inTime(promise: Promise<void>, waitMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), waitMs);
-  });
-  const ended = await Promise.race([promise.then(() => true), late]);
-  clearTimeout(timer);
-  return ended;
-}
-
-/** Null when it takes too long. */
-async function flush(device: BlockDevice, waitMs: number): Promise<IoResult | null> {
+/** What the promise is fulfilled with; null when it takes too long. */
+async function within<T>(waitMs: number, promise: Promise<T>): Promise<T | null> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<null>((resolve) => {
     timer = setTimeout(() => resolve(null), waitMs);
   });
-  const result = await Promise.race([runIo(device, IoOp.Flush), late]);
+  const result = await Promise.race([promise, late]);
   clearTimeout(timer);
   return result;
 }
