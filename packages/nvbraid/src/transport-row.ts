@@ -1,5 +1,5 @@
 import { NvbraidError } from '@nvbraid/base';
-import { type Transport, transport, transports } from '@nvbraid/transport';
+import { type Transport, transportRow, transports } from '@nvbraid/transport';
 import { TRTYPE_NAMES } from '@nvbraid/wire';
 
 /**
@@ -7,15 +7,14 @@ import { TRTYPE_NAMES } from '@nvbraid/wire';
  * @throws NvbraidError EINVAL for a name that is not in the table, ENOTSUP where the system does not have the protocol
  */
 export function usableRow(name: string): Transport {
-  const reason = rowProblem(name);
+  const row = transportRow(name);
+  const reason = rowProblem(row);
   if (reason !== null) throw new NvbraidError('ENOTSUP', reason);
-  return transport(name);
+  return row;
 }
 
-/** Why a row cannot be used here, as a sentence; null when it can, or when there is none of that name. */
-export function rowProblem(name: string): string | null {
-  if (!Object.hasOwn(transports, name)) return null;
-  const row = transports[name]!;
+/** Why a row cannot be used here, as a sentence; null when it can. */
+export function rowProblem(row: Transport): string | null {
   const reason = row.unsupported();
   return reason === null ? null : `${sayTrtype(row.trtype)} not supported: ${reason}`;
 }

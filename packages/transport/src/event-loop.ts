@@ -367,10 +367,10 @@ export class EventLoop {
         this.#turnsDue = 1;
         break;
       }
-      // What promises of the handlers' callers have started Node's loop sees in one turn.
-      if (count > 0 && this.#dedicated === null) break;
+      // Promises of the handlers' callers run between turns of Node's loop.
+      if (this.#dedicated === null) break;
       // A wait that somebody's patience has cut short has found nothing, which is no reason to stop.
-      if (count === 0 && (this.#dedicated?.patienceMs?.() ?? 1) > 0) break;
+      if (count === 0 && (this.#dedicated.patienceMs?.() ?? 1) > 0) break;
     }
     this.#nodeReady = false;
     this.#woken = false;

@@ -124,7 +124,7 @@ export interface Listener {
 
 /** One row of the table. */
 export interface Transport {
-  /** The word of `-t` and of addr_trtype. */
+  /** The word of `-t`; unique in the table. */
   readonly name: string;
   /** Transport type by the word of addr_trtype; its number in the discovery log is of the wire package. */
   readonly trtype: string;

@@ -13,6 +13,7 @@ import {
   type Port,
   type Subsystem,
 } from '@nvbraid/target';
+import { transportRow } from '@nvbraid/transport';
 import { ANA_STATE_NAMES, AnaState, Treq } from '@nvbraid/wire';
 import type { HostOptions } from '../host-block.ts';
 import type { Target } from '../target.ts';
@@ -37,7 +38,7 @@ type Apply = (node: ConfigNode, value: string) => unknown;
 export class TargetBackend implements Backend {
   readonly facts: Facts = {
     discovered: (nqn) => this.#isDiscovered(nqn),
-    portProblem: (port) => rowProblem(this.#rowOf(port)),
+    portProblem: (port) => rowProblem(transportRow(this.#rowOf(port))),
   };
   readonly devices = new Devices();
   readonly #target: Target;

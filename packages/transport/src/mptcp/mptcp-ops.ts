@@ -16,9 +16,12 @@ export const mptcpOps: SocketOps = {
   trtype: 'mptcp',
   protocol: IPPROTO_MPTCP,
   refusals: {
-    EPROTONOSUPPORT: 'this kernel has no Multipath TCP',
-    EINVAL: 'this kernel has no Multipath TCP',
-    ENOPROTOOPT: 'Multipath TCP is switched off here: sysctl net.mptcp.enabled=1 switches it on',
+    words: {
+      EPROTONOSUPPORT: 'this kernel has no Multipath TCP',
+      EINVAL: 'this kernel has no Multipath TCP',
+      ENOPROTOOPT: 'Multipath TCP is switched off here: sysctl net.mptcp.enabled=1 switches it on',
+    },
+    codes: { EINVAL: 'ENOTSUP' },
   },
   subflows: mptcpSubflows,
 };

@@ -1,5 +1,4 @@
 import { isIP } from 'node:net';
-import { NvbraidError } from '@nvbraid/base';
 import { errorName, systemError } from '../errors.ts';
 import { libc } from '../libc.ts';
 import { AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './constants.ts';
@@ -15,11 +14,7 @@ export function createSocket(ops: SocketOps, address: string, doing: string): nu
   const c = libc();
   const fd = c.socket(isIP(address) === 6 ? AF_INET6 : AF_INET, TYPE, ops.protocol);
   if (fd >= 0) return fd;
-  const errno = c.errno();
-  const refusal = ops.refusals[errorName(errno)];
-  if (refusal !== undefined)
-    throw new NvbraidError('ENOTSUP', `${doing}: ${refusal}`, { context: { errno: errorName(errno) } });
-  throw systemError(errno, doing);
+  throw systemError(c.errno(), doing, ops.refusals);
 }
 
 /** Protocols that have worked in this process: asked once, since a row is looked up for every connection. */
@@ -39,7 +34,6 @@ export function protocolUnsupported(ops: SocketOps): string | null {
     }
     errno ||= c.errno();
   }
-  const name = errorName(errno);
   // What passes by itself (too many open files) is told by the call that needs a socket.
-  return ops.refusals[name] ?? null;
+  return ops.refusals.words[errorName(errno)] ?? null;
 }

@@ -1,4 +1,4 @@
-import { Memory } from '@nvbraid/base';
+import { type ErrorCode, Memory } from '@nvbraid/base';
 import { addressOf, libc } from '../libc.ts';
 import type { SubflowReport } from '../subflow.ts';
 import type { SocketOptions } from '../transport.ts';
@@ -28,8 +28,11 @@ export interface SocketOps {
   readonly trtype: string;
   /** Protocol number given to `socket`. */
   readonly protocol: number;
-  /** What it means when the system refuses to make a socket of this protocol, by the error's name. */
-  readonly refusals: Readonly<Record<string, string>>;
+  /** What it means when the system refuses to make a socket of this protocol: see `systemError`. */
+  readonly refusals: {
+    readonly words: Readonly<Record<string, string>>;
+    readonly codes: Readonly<Record<string, ErrorCode>>;
+  };
   /** Lets a listener take a port whose earlier connections have not timed out yet. */
   setReuseaddr(fd: number): number;
   /** Sends small segments at once. */
@@ -50,7 +53,7 @@ export const tcpOps: SocketOps = {
   name: 'tcp',
   trtype: 'tcp',
   protocol: IPPROTO_TCP,
-  refusals: {},
+  refusals: { words: {}, codes: {} },
   setReuseaddr: (fd) => setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1),
   setNodelay: (fd) => setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1),
   setPriority: (fd, priority) => setInt(fd, SOL_SOCKET, SO_PRIORITY, priority),
