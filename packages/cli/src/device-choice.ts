@@ -1,7 +1,12 @@
+import { randomUUID } from 'node:crypto';
+import { accessSync, constants } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename } from 'node:path';
 import { type DeviceSpec, fileDevice, memoryDevice } from '@nvbraid/blockdev';
 import { NvbraidError } from 'nvbraid';
 import { formatSize } from './size.ts';
+import { UsageError } from './usage-error.ts';
 
 export interface DeviceWishes {
   /** Bytes of a file that is made, or of memory. */
@@ -85,4 +90,57 @@ async function blockSizeOf(path: string): Promise<number> {
     // Whoever opens it to serve it says what is wrong.
     return FILE_BLOCK_SIZE;
   }
+}
+
+/**
+ * What the operands of a command name; without any, memory.
+ * @throws UsageError, NvbraidError as `chooseFile`
+ */
+export async function chooseDevices(
+  operands: readonly string[],
+  wishes: DeviceWishes,
+): Promise<readonly ChosenDevice[]> {
+  checkBlockSize(wishes.blockSize);
+  if (operands.length === 0) return [chooseMemory(wishes)];
+  return Promise.all(operands.map((path) => chooseFile(path, wishes)));
+}
+
+/** Whether it ends with the process. A file may have any name. */
+export function isMemory({ spec }: ChosenDevice): boolean {
+  return spec.kind === 'memory';
+}
+
+/** What its namespace is made with. What is in memory is new each time: hosts must not take it for what was there before. */
+export function namespaceOptions(device: ChosenDevice): { readonly device: DeviceSpec; readonly uuid?: string } {
+  return { device: device.spec, ...(isMemory(device) ? { uuid: randomUUID() } : {}) };
+}
+
+/** Says what else can be done with a device that cannot be opened. */
+export function withWayOut(error: unknown, device: ChosenDevice, readOnly: boolean): unknown {
+  if (!(error instanceof NvbraidError) || error.code !== 'EACCES') return error;
+  if (device.made) return new NvbraidError('EACCES', `no permission to make ${device.name}`, { cause: error });
+  if (readOnly || !readable(device.name)) return error;
+  return new NvbraidError('EACCES', `${error.message}; it can be read: serve it with --read-only`, { cause: error });
+}
+
+function readable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** `nqn.2026-01.io.nvbraid:HOST:FILE`: the same after a restart, another one on another machine. */
+export function defaultNqn(path: string | undefined): string {
+  const plain = (text: string): string => text.replace(/[^a-zA-Z0-9.-]+/g, '-').slice(0, 64) || 'x';
+  const stem = path === undefined ? 'memory' : basename(path).replace(/(?<=.)\.[^.]*$/, '');
+  return `nqn.2026-01.io.nvbraid:${plain(hostname())}:${plain(stem)}`;
+}
+
+/** @throws UsageError */
+function checkBlockSize(blockSize: number | undefined): void {
+  if (blockSize === undefined || (blockSize & (blockSize - 1)) === 0) return;
+  throw new UsageError(`--block-size: ${blockSize} is not a power of two`);
 }

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { NvbraidError } from 'nvbraid';
-import type { ChosenDevice } from './device-choice.ts';
+import { type ChosenDevice, isMemory } from './device-choice.ts';
 import { fileProblem } from './file-error.ts';
 
 /**
@@ -12,7 +12,7 @@ export class KeptFiles {
 
   /** Call it when the devices are in service: files that are made are there then. */
   async add(device: ChosenDevice): Promise<void> {
-    if (device.name !== 'memory') await this.#hold(device.name);
+    if (!isMemory(device)) await this.#hold(device.name);
   }
 
   async #hold(path: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { DISCOVERY_TCP_PORT } from '@nvbraid/wire';
 import type { Target, TargetPort } from 'nvbraid';
 import { formatAddress } from './association.ts';
+import { isMemory } from './device-choice.ts';
 import { connectLines, describePort } from './listening.ts';
 import { deviceName, type Served } from './serve-status.ts';
 import { formatSize } from './size.ts';
@@ -11,8 +12,9 @@ export function describeServed(served: Served, socket: string, terminal: Termina
   const { target, nqn, devices, ports, others = [], noDiscovery } = served;
   const [io, discovery] = ports as [TargetPort, TargetPort | undefined];
   const namespaces = target.core.subsystem(nqn)!.namespaces.map(({ nsid, blockSize, blockCount, readOnly }, i) => {
-    const { name, made } = devices[i]!;
-    const notes = `${made && name !== 'memory' ? ', made now' : ''}${readOnly ? ', read-only' : ''}`;
+    const device = devices[i]!;
+    const { name } = device;
+    const notes = `${device.made && !isMemory(device) ? ', made now' : ''}${readOnly ? ', read-only' : ''}`;
     return `  namespace ${nsid}: ${name}, ${formatSize(blockSize * blockCount)} in blocks of ${blockSize} bytes${notes}`;
   });
   return [

@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { memoryDevice } from '@nvbraid/blockdev';
+import { fileDevice, memoryDevice } from '@nvbraid/blockdev';
 import { NvbraidError } from 'nvbraid';
 import { KeptFiles } from '../src/kept-files.ts';
 
@@ -19,7 +19,7 @@ test('files are synced at the end, and a failure is told', async (t) => {
   const prototype = Object.getPrototypeOf(probe) as typeof probe;
   await probe.close();
   const kept = new KeptFiles();
-  await kept.add({ spec, name: path, made: false });
+  await kept.add({ spec: fileDevice({ path }), name: path, made: false });
   await kept.add({ spec, name: 'memory', made: true });
   unlinkSync(path);
   const fail = t.mock.method(prototype, 'datasync', async () => {

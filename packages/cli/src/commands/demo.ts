@@ -6,7 +6,7 @@ import { createTarget, NvbraidError } from 'nvbraid';
 import type { Address } from '../association.ts';
 import { command } from '../command.ts';
 import { DemoTraffic } from '../demo-traffic.ts';
-import { chooseFile, DEFAULT_SIZE } from '../device-choice.ts';
+import { chooseFile, DEFAULT_SIZE, defaultNqn } from '../device-choice.ts';
 import { fileProblem } from '../file-error.ts';
 import { KeptFiles } from '../kept-files.ts';
 import { connectLines, describePort, listenForDiscovery, listenForIo } from '../listening.ts';
@@ -17,7 +17,7 @@ import { type Served, serveStatus } from '../serve-status.ts';
 import { formatDuration, formatSize } from '../size.ts';
 import { StopSignal } from '../stop-signal.ts';
 import type { Terminal } from '../terminal.ts';
-import { addNamespace, defaultNqn } from './serve.ts';
+import { addNamespace } from './serve.ts';
 
 const DEFAULT_PATH = 'data/nvbraid.img';
 const DEMO_BLOCK_SIZE = 4096;

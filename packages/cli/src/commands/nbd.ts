@@ -1,11 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { makeRuntimeDirectory } from '@nvbraid/manage';
-import { type LocalTarget, NbdHeads, type NbdPlace, NvbraidError } from 'nvbraid';
+import { type LocalTarget, NbdHeads, type NbdPlace } from 'nvbraid';
 import { advised } from '../advice.ts';
 import { connectOptions } from '../association.ts';
 import { command } from '../command.ts';
-import { type ChosenDevice, chooseFile, chooseMemory } from '../device-choice.ts';
+import { type ChosenDevice, chooseDevices, defaultNqn, namespaceOptions, withWayOut } from '../device-choice.ts';
 import { givenPaths, nqnByAny } from '../given-paths.ts';
 import { KeptFiles } from '../kept-files.ts';
 import { NbdProcess } from '../nbd-process.ts';
@@ -23,7 +22,6 @@ import {
 import { StopSignal } from '../stop-signal.ts';
 import type { Terminal } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
-import { checkBlockSize, defaultNqn, withWayOut } from './serve.ts';
 
 const NBD_PORT = 10809;
 const THREADS_MAX = 64;
@@ -175,18 +173,10 @@ async function localOf(
   operands: readonly string[],
 ): Promise<{ local: LocalTarget; devices: readonly ChosenDevice[] }> {
   const { size, nqn = defaultNqn(operands[0]) } = options;
-  checkBlockSize(options['block-size']);
   if (operands.length === 0 && options['read-only']) throw new UsageError('memory cannot be --read-only: it is empty');
   const wishes = { size, blockSize: options['block-size'], readOnly: options['read-only'] };
-  const devices =
-    operands.length === 0
-      ? [chooseMemory(wishes)]
-      : await Promise.all(operands.map((path) => chooseFile(path, wishes)));
-  const namespaces = devices.map(({ spec, name }) => ({
-    device: spec,
-    ...(name === 'memory' ? { uuid: randomUUID() } : {}),
-  }));
-  return { local: { nqn, namespaces }, devices };
+  const devices = await chooseDevices(operands, wishes);
+  return { local: { nqn, namespaces: devices.map(namespaceOptions) }, devices };
 }
 
 async function started(
@@ -198,8 +188,7 @@ async function started(
     return await work;
   } catch (error) {
     const [device, another] = devices;
-    if (another !== undefined || !(error instanceof NvbraidError) || error.code !== 'EACCES') throw error;
-    throw withWayOut(error, device!, options['read-only']);
+    throw another === undefined ? withWayOut(error, device!, options['read-only']) : error;
   }
 }
 

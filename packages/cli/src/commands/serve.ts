@@ -1,11 +1,14 @@
-import { randomUUID } from 'node:crypto';
-import { accessSync, constants } from 'node:fs';
-import { hostname } from 'node:os';
-import { basename } from 'node:path';
 import { type FilterConfig, parseFilter } from '@nvbraid/blockdev';
 import { configOf, createTarget, NvbraidError, type Target, type TargetPort, type ZonedOptions } from 'nvbraid';
 import { command } from '../command.ts';
-import { type ChosenDevice, chooseFile, chooseMemory, DEFAULT_SIZE } from '../device-choice.ts';
+import {
+  type ChosenDevice,
+  chooseDevices,
+  DEFAULT_SIZE,
+  defaultNqn,
+  namespaceOptions,
+  withWayOut,
+} from '../device-choice.ts';
 import { KeptFiles } from '../kept-files.ts';
 import { listenForDiscovery, listenForIo } from '../listening.ts';
 import { listenOptions, outputOptions, ownSocketOptions } from '../options.ts';
@@ -131,7 +134,6 @@ export const serve = command({
     }
     if (options.memory && operands.length > 0) throw new UsageError('--memory and FILE exclude each other');
     if (options.memory && options['read-only']) throw new UsageError('--memory and --read-only exclude each other');
-    checkBlockSize(options['block-size']);
     const filters = options.filter.map(filterOf);
     const zoned = zonedOf(options);
     const listeners = options.listen.map((text) => parseListener(text, options));
@@ -141,10 +143,7 @@ export const serve = command({
       if (!json) terminal.note('stopping; once more stops at once');
     });
     const wishes = { size: options.size, blockSize: options['block-size'], readOnly: options['read-only'] };
-    const devices =
-      operands.length === 0
-        ? [chooseMemory(wishes)]
-        : await Promise.all(operands.map((path) => chooseFile(path, wishes)));
+    const devices = await chooseDevices(operands, wishes);
     const nqn = options.nqn ?? defaultNqn(operands[0]);
     const target = await createTarget({ reactors });
     const kept = new KeptFiles();
@@ -202,12 +201,6 @@ function checkAlone(given: ReadonlySet<string>, operands: readonly string[]): vo
   throw new UsageError(`--config and --${other} exclude each other: put it into the configuration`);
 }
 
-/** @throws UsageError */
-export function checkBlockSize(blockSize: number | undefined): void {
-  if (blockSize === undefined || (blockSize & (blockSize - 1)) === 0) return;
-  throw new UsageError(`--block-size: ${blockSize} is not a power of two`);
-}
-
 /** The zones that the options ask for. @throws UsageError */
 function zonedOf(options: {
   readonly 'zone-size': number | undefined;
@@ -251,37 +244,11 @@ export async function addNamespace(
 ): Promise<number> {
   try {
     return await target.addNamespace(nqn, {
-      device: device.spec,
+      ...namespaceOptions(device),
       filters,
       ...(zoned === undefined ? {} : { zoned }),
-      // What is in memory is new each time: hosts must not take it for what was there before.
-      ...(device.name === 'memory' ? { uuid: randomUUID() } : {}),
     });
   } catch (error) {
-    if (error instanceof NvbraidError && error.code === 'EACCES') throw withWayOut(error, device, readOnly);
-    throw error;
+    throw withWayOut(error, device, readOnly);
   }
-}
-
-/** Says what else can be done with a device that cannot be opened. */
-export function withWayOut(error: NvbraidError, device: ChosenDevice, readOnly: boolean): NvbraidError {
-  if (device.made) return new NvbraidError('EACCES', `no permission to make ${device.name}`, { cause: error });
-  if (readOnly || !readable(device.name)) return error;
-  return new NvbraidError('EACCES', `${error.message}; it can be read: serve it with --read-only`, { cause: error });
-}
-
-function readable(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** `nqn.2026-01.io.nvbraid:HOST:FILE`: the same after a restart, another one on another machine. */
-export function defaultNqn(path: string | undefined): string {
-  const plain = (text: string): string => text.replace(/[^a-zA-Z0-9.-]+/g, '-').slice(0, 64) || 'x';
-  const stem = path === undefined ? 'memory' : basename(path).replace(/(?<=.)\.[^.]*$/, '');
-  return `nqn.2026-01.io.nvbraid:${plain(hostname())}:${plain(stem)}`;
 }
