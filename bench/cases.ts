@@ -16,7 +16,7 @@ export const CASES: readonly BenchCase[] = [
   { name: 'read-128k-qd8', rw: 'randread', bs: 131072, depth: 8 },
 ];
 
-/** Of the host; each is measured on the main thread and in a thread of its own. */
+/** Of the host; each is measured on the main thread, in a thread of its own, and there as a block device. */
 export const HOST_CASES: readonly BenchCase[] = [
   { name: 'host-read-4k-qd1', rw: 'randread', bs: 4096, depth: 1 },
   { name: 'host-read-4k-qd32', rw: 'randread', bs: 4096, depth: 32 },

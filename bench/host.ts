@@ -62,7 +62,7 @@ export async function measureHost(setup: HostSetup, cases: readonly BenchCase[])
     }
     await host.stop();
   }
-  // A case on both threads, then the next one.
+  // A case in all places, then the next one.
   return cases.flatMap((_, i) => PLACES.map((_, p) => results[p * cases.length + i]!));
 }
 

@@ -2,15 +2,15 @@
  * npm run netns: NVMe over TCP and over MPTCP on shaped links between two network namespaces. See README.md beside this file.
  */
 import { writeFileSync } from 'node:fs';
-import { jsonOf } from './cases.ts';
+import { jsonOf, LOSS_UNIT } from './cases.ts';
 import { chart } from './chart.ts';
 import { measureAll } from './matrix.ts';
 import { leftNamespaces, removeLeft } from './names.ts';
 import { type NetnsOptions, readOptions, USAGE, UsageError } from './options.ts';
 import { endOnSignals, NetnsError } from './own.ts';
-import { describeMachine, missingFor } from './requirements.ts';
+import { describeMachine, missingFor, type Need } from './requirements.ts';
 import { playAll, storyTables } from './stories.ts';
-import { STORIES } from './story-list.ts';
+import { isImpairedStory } from './story-list.ts';
 import { tables } from './table.ts';
 
 function print(lines: readonly string[]): void {
@@ -59,12 +59,16 @@ async function main(argv: readonly string[]): Promise<void> {
   await (options.stories.length > 0 ? tellStories(options) : compare(options));
 }
 
-function needOf({ lists, stories, clean }: NetnsOptions): { mptcp: boolean; impairment: boolean } {
-  if (clean) return { mptcp: false, impairment: false };
+function needOf({ lists, stories, clean }: NetnsOptions): Need {
+  if (clean) return { mptcp: false, impairment: null };
   if (stories.length === 0) {
-    return { mptcp: lists.transport.includes('mptcp'), impairment: lists.loss.some((loss) => loss !== '0') };
+    const units = lists.loss.filter((loss) => loss !== '0').map((loss) => LOSS_UNIT[loss]);
+    return {
+      mptcp: lists.transport.includes('mptcp'),
+      impairment: units.find((unit) => unit === 'packet') ?? units[0] ?? null,
+    };
   }
-  return { mptcp: true, impairment: stories.some((name) => 'impaired' in STORIES[name]) };
+  return { mptcp: true, impairment: stories.some(isImpairedStory) ? 'segments' : null };
 }
 
 try {

@@ -1,12 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { newNames } from './names.ts';
+import type { LossUnit } from './topology.ts';
 
 /** What the machine must have. */
 export interface Need {
   readonly mptcp: boolean;
-  /** Links with a delay or a loss. */
-  readonly impairment: boolean;
+  /** Links with a delay or a loss, and what it is that they lose; netem loses segments alone. */
+  readonly impairment: LossUnit | null;
 }
 
 /** Why it cannot be done on this machine, as a sentence with the way out; null when it can. */
@@ -18,10 +19,10 @@ export function missingFor({ mptcp, impairment }: Need): string | null {
   }
   const network = probeNetwork();
   if (network.why !== null) return network.why;
-  if (impairment && !network.netem) {
-    if (!existsSync('/dev/net/tun')) return 'links with loss need netem or /dev/net/tun, and this kernel has neither';
-    if (!installed('gcc'))
-      return 'this kernel has no netem, and the relay that stands in for it is compiled: install gcc';
+  if (impairment === 'packet' || (impairment !== null && !network.netem)) {
+    const why = impairment === 'packet' ? 'netem loses no single packets' : 'this kernel has no netem';
+    if (!existsSync('/dev/net/tun')) return `${why}, and there is no /dev/net/tun for the relay that stands in for it`;
+    if (!installed('gcc')) return `${why}, and the relay that stands in for it is compiled: install gcc`;
   }
   if (mptcp && !existsSync('/proc/sys/net/mptcp/enabled')) {
     return 'this kernel has no MPTCP (CONFIG_MPTCP); --transport tcp works without';

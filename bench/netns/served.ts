@@ -11,7 +11,7 @@ export const NVBRAID = join(import.meta.dirname, '../../packages/cli/bin/nvbraid
 
 /** As the selftest's file. */
 const NAMESPACE_SIZE = '512MiB';
-const PORT = 4420;
+export const PORT = 4420;
 
 /** Where a target listens: a transport, and the links whose address it has; none means all. */
 export interface Listening {

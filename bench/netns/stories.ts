@@ -3,7 +3,7 @@ import { Load, type LoadResult } from './load.ts';
 import { NetnsError } from './own.ts';
 import { Served } from './served.ts';
 import { cleanShape } from './shape.ts';
-import { type Cast, STORIES, type Story, type StoryName } from './story-list.ts';
+import { type Cast, isImpairedStory, STORIES, type Story, type StoryName } from './story-list.ts';
 import { aligned } from './table.ts';
 import { type Adrfam, Topology } from './topology.ts';
 
@@ -51,7 +51,6 @@ export interface StoryResult {
 
 /** Plays a story with one cast. @throws NetnsError when a promise is broken: an error, wrong data, an event too many */
 export async function play(name: StoryName, cast: Cast, options: StoryOptions): Promise<StoryResult> {
-  const story: Story = STORIES[name];
   const { rateMbit, adrfam, congestion, seed } = options;
   const topology = await Topology.create({
     links: LINKS,
@@ -59,7 +58,7 @@ export async function play(name: StoryName, cast: Cast, options: StoryOptions): 
     adrfam,
     congestion,
     shape: cleanShape(rateMbit),
-    impairedLater: story.impaired ?? false,
+    impairedLater: isImpairedStory(name),
     lossUnit: 'segments',
     seed,
   });

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { IopolicyName, Transport } from './cases.ts';
-import type { Listening } from './served.ts';
+import type { IopolicyName } from './cases.ts';
+import { type Listening, listeningOn, PORT } from './served.ts';
 import { cleanShape, type Shape } from './shape.ts';
 import type { Topology } from './topology.ts';
 
@@ -27,13 +27,11 @@ export interface Story {
   readonly troubleSeconds: number;
 }
 
-const PORT = 4420;
 /** Of the path that stands by when all four links are gone. */
 const SIBLING = { transport: 'tcp', link: 5, trsvcid: 4421, standby: true } as const;
 
-const listen = (transport: Transport, link: number | null): Listening => ({ transport, link, trsvcid: PORT });
-const oneMptcp: Listening[] = [listen('mptcp', null)];
-const fourTcp: Listening[] = [1, 2, 3, 4].map((link) => listen('tcp', link));
+const oneMptcp = listeningOn('mptcp', 1);
+const fourTcp = listeningOn('tcp', 4);
 
 /*
  * Keep Alive: a path whose link falls silent is lost after 1.5 times its timeout, and only then commands go another way. TCP
@@ -92,7 +90,7 @@ export const STORIES = {
       tcp('round-robin', 'lost'),
       {
         name: 'MPTCP, and TCP by a fifth link',
-        listening: [listen('mptcp', 1), SIBLING],
+        listening: [{ transport: 'mptcp', link: 1, trsvcid: PORT }, SIBLING],
         endpoints: 4,
         iopolicy: 'numa',
         keepAliveTmo: 1,
@@ -103,7 +101,7 @@ export const STORIES = {
     trouble: (topology) => downFor(topology, [1, 2, 3, 4], 5),
   },
   'link-loss': {
-    title: 'one link loses 1 % of its packets for 5 s',
+    title: 'one link loses 1 % of its segments for 5 s',
     casts: UNEQUAL,
     impaired: true,
     troubleSeconds: 5,
@@ -118,3 +116,9 @@ export const STORIES = {
 } as const satisfies Record<string, Story>;
 
 export type StoryName = keyof typeof STORIES;
+
+/** Whether its links will lose something. */
+export function isImpairedStory(name: StoryName): boolean {
+  const story: Story = STORIES[name];
+  return story.impaired ?? false;
+}

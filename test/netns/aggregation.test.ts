@@ -6,7 +6,7 @@ import { tables } from '../../bench/netns/table.ts';
 import { COMMON, RATE_MBIT, skipped } from './bed.ts';
 
 test('row 6: one connection over four links of one rate carries more than twice what TCP does', {
-  skip: skipped({ mptcp: true, impairment: false }),
+  skip: skipped({ mptcp: true, impairment: null }),
 }, async () => {
   const results = await measureAll({
     ...COMMON,

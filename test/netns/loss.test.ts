@@ -9,7 +9,7 @@ import { Topology } from '../../bench/netns/topology.ts';
 import { COMMON, RATE_MBIT, skipped } from './bed.ts';
 
 test('row 8: TCP and MPTCP with four paths on links with a delay and a loss: no error, no reconnect', {
-  skip: skipped({ mptcp: true, impairment: true }),
+  skip: skipped({ mptcp: true, impairment: 'segments' }),
 }, async () => {
   const results = await measureAll({
     ...COMMON,
@@ -24,7 +24,7 @@ test('row 8: TCP and MPTCP with four paths on links with a delay and a loss: no 
   }
 });
 
-test('packets are lost on links with a loss', { skip: skipped({ mptcp: false, impairment: true }) }, async () => {
+test('packets are lost on links with a loss', { skip: skipped({ mptcp: false, impairment: 'packet' }) }, async () => {
   const shape = { ...lossyShape(RATE_MBIT), lossPercent: 20 };
   const topology = await Topology.create({ ...COMMON, links: 1, endpoints: 0, shape, lossUnit: 'packet' });
   try {

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { play, type StoryResult, storyTables } from '../../bench/netns/stories.ts';
-import { type Cast, STORIES, type StoryName } from '../../bench/netns/story-list.ts';
+import { type Cast, isImpairedStory, STORIES, type StoryName } from '../../bench/netns/story-list.ts';
 import { COMMON, RATE_MBIT, skipped } from './bed.ts';
 
-const skip = skipped({ mptcp: true, impairment: false });
+const skip = skipped({ mptcp: true, impairment: null });
 const long = process.env.NVBRAID_LONG === '1' ? skip : 'only with NVBRAID_LONG=1';
 
 async function played(name: StoryName, cast: Cast): Promise<StoryResult> {
@@ -46,7 +46,7 @@ test('TCP paths whose link goes and comes back are lost and replaced', { skip: l
 
 for (const name of ['each-link', 'link-loss', 'link-slow'] as const) {
   for (const cast of STORIES[name].casts) {
-    const impairment = name === 'link-loss';
+    const impairment = isImpairedStory(name) ? 'segments' : null;
     const skip = long || skipped({ mptcp: true, impairment });
     test(`${STORIES[name].title}: ${cast.name}`, { skip }, async () => {
       await played(name, cast);

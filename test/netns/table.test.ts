@@ -10,7 +10,7 @@ import { RATE_MBIT, skipped } from './bed.ts';
 const NETNS = join(import.meta.dirname, '../../bench/netns/netns.ts');
 
 test('row 30: one run makes the table over transports, paths and loss', {
-  skip: skipped({ mptcp: true, impairment: true }),
+  skip: skipped({ mptcp: true, impairment: 'segments' }),
 }, async () => {
   const scratch = mkdtempSync(join(tmpdir(), 'nvbraid-table-'));
   try {
