@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { memoryDevice } from '@nvbraid/blockdev';
 import { call } from '@nvbraid/manage';
 import { createTarget, type NvbraidError, type Target } from 'nvbraid';
-import { nvbraid } from './support/in-process.ts';
+import { nvbraid, ok } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:test:add-path';
@@ -35,11 +35,6 @@ describe('nvbraid add-path', { concurrency: false }, () => {
     await target.close();
   });
 
-  const ok = async (...argv: string[]): Promise<string> => {
-    const { code, out, err } = await nvbraid(argv);
-    assert.equal(code, 0, err);
-    return out;
-  };
   const controllers = async (): Promise<{ Name: string; State: string }[]> =>
     JSON.parse(await ok('list-subsys', '-o', 'json', '-n', NQN))[0].Subsystems[0].Paths;
 

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { memoryDevice } from '@nvbraid/blockdev';
 import { call } from '@nvbraid/manage';
 import { createTarget, type NvbraidError, type Target } from 'nvbraid';
-import { nvbraid } from './support/in-process.ts';
+import { nvbraid, ok } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:test:memory';
@@ -36,12 +36,6 @@ describe('nvbraid connect', { concurrency: false }, () => {
     await sandbox.close();
     await target.close();
   });
-
-  const ok = async (...argv: string[]): Promise<string> => {
-    const { code, out, err } = await nvbraid(argv);
-    assert.equal(code, 0, err);
-    return out;
-  };
 
   test('finds the only subsystem and says what it has', () => {
     assert.match(cli.out, new RegExp(`^connected to ${NQN} at 127\\.0\\.0\\.1:${port}, controller \\d+$`, 'm'));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { nvbraid } from './support/in-process.ts';
+import { nvbraid, ok } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:test:faulty';
@@ -21,11 +21,6 @@ describe('nvbraid fault and nvbraid filter', { concurrency: false }, () => {
   });
   after(() => sandbox.close());
 
-  const ok = async (...argv: string[]): Promise<string> => {
-    const { code, out, err } = await nvbraid(argv);
-    assert.equal(code, 0, err);
-    return out;
-  };
   const refused = async (code: number, sentence: RegExp, ...argv: string[]): Promise<void> => {
     const result = await nvbraid(argv);
     assert.equal(result.code, code, result.err);

@@ -4,7 +4,7 @@ import { memoryDevice } from '@nvbraid/blockdev';
 import { call } from '@nvbraid/manage';
 import { AnaState } from '@nvbraid/wire';
 import { createTarget, type NvbraidError, type Target, type TargetPort } from 'nvbraid';
-import { nvbraid } from './support/in-process.ts';
+import { nvbraid, ok } from './support/in-process.ts';
 import { Sandbox } from './support/process.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:test:logs';
@@ -37,11 +37,6 @@ describe('log pages and properties', { concurrency: false }, () => {
   });
 
   const direct = (port: TargetPort): string[] => ['-a', '127.0.0.1', '-s', String(port.port), '-n', NQN];
-  const ok = async (...argv: string[]): Promise<string> => {
-    const { code, out, err } = await nvbraid(argv);
-    assert.equal(code, 0, err);
-    return out;
-  };
   /** The controller of the running process that goes by this port. */
   const deviceBy = async ({ port }: TargetPort): Promise<string> => {
     const [host] = JSON.parse(await ok('list-subsys', '-o', 'json'));

@@ -8,7 +8,7 @@ import { memoryDevice } from '@nvbraid/blockdev';
 import { call } from '@nvbraid/manage';
 import { createTarget, type Target } from 'nvbraid';
 import { NbdClient } from '../../nvbraid/test/support/nbd-client.ts';
-import { nvbraid } from './support/in-process.ts';
+import { nvbraid, ok } from './support/in-process.ts';
 import { Sandbox } from './support/process.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:test:nbd';
@@ -30,11 +30,6 @@ describe('nvbraid nbd', { concurrency: false }, () => {
     await sandbox.close();
     await target.close();
   });
-  const ok = async (...argv: string[]): Promise<string> => {
-    const { code, out, err } = await nvbraid(argv);
-    assert.equal(code, 0, err);
-    return out;
-  };
   const paths = (): string[] => ports.flatMap((port) => ['--path', `127.0.0.1:${port}`]);
 
   test('offers namespaces on a socket of its user alone, and ends in order', async () => {

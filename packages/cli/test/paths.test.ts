@@ -8,7 +8,7 @@ import { AnaState } from '@nvbraid/wire';
 import { createTarget, type NvbraidError, type Target, type TargetPort } from 'nvbraid';
 import { run } from '../src/main.ts';
 import { Terminal } from '../src/terminal.ts';
-import { nvbraid, Sink } from './support/in-process.ts';
+import { nvbraid, ok, Sink } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:test:paths';
@@ -43,11 +43,7 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     await target.close();
   });
 
-  const ok = async (...argv: string[]): Promise<string> => {
-    const { code, out, err } = await nvbraid([...argv, '--socket', socket]);
-    assert.equal(code, 0, err);
-    return out;
-  };
+  const okHere = (...argv: string[]): Promise<string> => ok(...argv, '--socket', socket);
   const fails = async (code: number, message: RegExp, ...argv: string[]): Promise<void> => {
     const result = await nvbraid([...argv, '--socket', socket]);
     assert.match(result.err, message);
@@ -61,7 +57,7 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     failovers: number;
     state: string;
   }
-  const verbose = async () => JSON.parse(await ok('list-subsys', '-v', '-o', 'json'))[0].Subsystems[0];
+  const verbose = async () => JSON.parse(await okHere('list-subsys', '-v', '-o', 'json'))[0].Subsystems[0];
   const paths = async (): Promise<Path[]> => (await verbose()).Heads[0].paths;
   const pathBy = async (port: TargetPort): Promise<Path> =>
     (await paths()).find(({ trsvcid }) => trsvcid === String(port.port))!;
@@ -77,12 +73,12 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
   });
 
   test('list-subsys prints the tree and the JSON of nvme-cli', async () => {
-    const text = await ok('list-subsys');
+    const text = await okHere('list-subsys');
     assert.match(text, new RegExp(`^nvme-subsys0 - NQN=${NQN}\n +hostnqn=nqn\\..*\n +iopolicy=round-robin\n\\\\\n`));
     for (const { port } of ports) {
       assert.match(text, new RegExp(`^ \\+- nvme\\d tcp traddr=127\\.0\\.0\\.1,trsvcid=${port} live optimized$`, 'm'));
     }
-    const [host] = JSON.parse(await ok('list-subsys', '-o', 'json', 'nvme0n1'));
+    const [host] = JSON.parse(await okHere('list-subsys', '-o', 'json', 'nvme0n1'));
     assert.deepEqual(Object.keys(host), ['HostNQN', 'HostID', 'Subsystems']);
     const [{ Paths, ...subsystem }] = host.Subsystems;
     assert.deepEqual(subsystem, { Name: 'nvme-subsys0', NQN, IOPolicy: 'round-robin' });
@@ -93,14 +89,14 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     for (const path of Paths) {
       assert.deepEqual([path.Transport, path.State, path.ANAState], ['tcp', 'live', 'optimized']);
     }
-    assert.match(await ok('list-subsys', '-v'), /failovers 0, retries 0, errors 0/);
+    assert.match(await okHere('list-subsys', '-v'), /failovers 0, retries 0, errors 0/);
     await fails(1, /no nvbraid connect here has nvme0n7/, 'list-subsys', 'nvme0n7');
     await fails(2, /'disk' is no namespace such as nvme0n1/, 'list-subsys', 'disk');
     await fails(1, /is connected to nqn\.other/, 'list-subsys', '-n', 'nqn.other');
   });
 
   test('list -v has subsystems with controllers, paths and namespaces', async () => {
-    const [host] = JSON.parse(await ok('list', '-v', '-o', 'json')).Devices;
+    const [host] = JSON.parse(await okHere('list', '-v', '-o', 'json')).Devices;
     const [subsystem] = host.Subsystems;
     assert.equal(subsystem.SubsystemNQN, NQN);
     assert.equal(subsystem.Controllers.length, 2);
@@ -109,7 +105,10 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
       subsystem.Namespaces.map((one: Record<string, unknown>) => [one.NameSpace, one.NSID, one.PhysicalSize]),
       [['nvme0n1', 1, 4 * 1024 * 1024]],
     );
-    assert.match(await ok('list'), new RegExp(`127\\.0\\.0\\.1:${ports[0]!.port} 127\\.0\\.0\\.1:${ports[1]!.port}`));
+    assert.match(
+      await okHere('list'),
+      new RegExp(`127\\.0\\.0\\.1:${ports[0]!.port} 127\\.0\\.0\\.1:${ports[1]!.port}`),
+    );
   });
 
   let calls = 0;
@@ -138,8 +137,8 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
       while (!ended) await traffic(1, undefined, 512);
     })();
     for (const policy of ['queue-depth', 'service-time', 'round-robin', 'numa']) {
-      assert.equal(await ok('set', 'iopolicy', policy), `${policy}\n`);
-      assert.equal(await ok('get', 'iopolicy'), `${policy}\n`);
+      assert.equal(await okHere('set', 'iopolicy', policy), `${policy}\n`);
+      assert.equal(await okHere('get', 'iopolicy'), `${policy}\n`);
       await sleep(50);
     }
     const first = await paths();
@@ -156,8 +155,8 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     await fails(2, /NAME is missing/, 'set', 'iopolicy');
     await assert.rejects(call(socket, 'iopolicy', { iopolicy: 'x' }), (error: NvbraidError) => error.code === 'EINVAL');
     await assert.rejects(call(socket, 'iopolicy', { iopolicy: 5 }), (error: NvbraidError) => error.code === 'EINVAL');
-    assert.equal(JSON.parse(await ok('get-iopolicy', '-o', 'json')).iopolicy, 'numa');
-    await ok('set', 'iopolicy', 'round-robin');
+    assert.equal(JSON.parse(await okHere('get-iopolicy', '-o', 'json')).iopolicy, 'numa');
+    await okHere('set', 'iopolicy', 'round-robin');
   });
 
   test('a change of ANA is told, and the other path is used', async () => {
@@ -169,7 +168,7 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     await traffic(10);
     assert.equal((await pathBy(ports[0]!)).commands, before.commands);
     const ana = new RegExp(`trsvcid=${ports[0]!.port} live inaccessible$`, 'm');
-    assert.match(await ok('list-subsys'), ana);
+    assert.match(await okHere('list-subsys'), ana);
     port.setAnaState(1, AnaState.Optimized);
     await cli.printed(/ANA inaccessible -> optimized/);
   });
@@ -246,7 +245,7 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
     const resets = async (): Promise<number> =>
       (await verbose()).Paths.find(({ Name }: { Name: string }) => Name === controller).Resets;
     const before = await resets();
-    assert.equal(await ok('reset', `/dev/${controller}`), `resetting ${controller}\n`);
+    assert.equal(await okHere('reset', `/dev/${controller}`), `resetting ${controller}\n`);
     await traffic(5);
     assert.equal(await resets(), before + 1);
     await until(async () => (await pathBy(ports[1]!)).state === 'live');
@@ -256,7 +255,7 @@ describe('nvbraid connect by two paths', { concurrency: false }, () => {
 
   test('disconnect -d ends one controller; the last one it does not', async () => {
     const { controller } = await pathBy(ports[1]!);
-    assert.equal(await ok('disconnect', '-d', controller), `disconnected ${controller}\n`);
+    assert.equal(await okHere('disconnect', '-d', controller), `disconnected ${controller}\n`);
     assert.equal((await paths()).length, 1);
     await traffic(3);
     const { controller: last } = (await paths())[0]!;

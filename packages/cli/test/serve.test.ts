@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { connectController } from 'nvbraid';
-import { nvbraid } from './support/in-process.ts';
+import { nvbraid, ok } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 
 const NQN = 'nqn.2026-01.io.nvbraid:test:disk';
@@ -21,12 +21,6 @@ describe('nvbraid serve', { concurrency: false }, () => {
     port = (await serve.printed(/ -s (\d+) -n /))[1]!;
   });
   after(() => sandbox.close());
-
-  const ok = async (...argv: string[]): Promise<string> => {
-    const { code, out, err } = await nvbraid(argv);
-    assert.equal(code, 0, err);
-    return out;
-  };
 
   test('says what it serves and how to connect', async () => {
     await serve.printed(/Ctrl-C stops/);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { nvbraid } from './support/in-process.ts';
+import { ok } from './support/in-process.ts';
 import { type Cli, Sandbox } from './support/process.ts';
 import { TwoLinks } from './support/two-links.ts';
 
@@ -90,13 +90,8 @@ describe('subflows of Multipath TCP', { concurrency: false, skip, timeout: 240_0
     return start(links.host, name, ['connect', '-D', '-n', NQN, '-i', '2', ...where]);
   }
 
-  const ok = async (socket: string, ...argv: string[]): Promise<string> => {
-    const { code, out, err } = await nvbraid([...argv, '--socket', socket]);
-    assert.equal(code, 0, err);
-    return out;
-  };
   async function pathOf({ socket }: Running): Promise<Path> {
-    const hosts = JSON.parse(await ok(socket, 'list-subsys', '-v', '-o', 'json')) as [
+    const hosts = JSON.parse(await ok('list-subsys', '-v', '-o', 'json', '--socket', socket)) as [
       { Subsystems: [{ Paths: [Path] }] },
     ];
     return hosts[0].Subsystems[0].Paths[0];
@@ -143,11 +138,11 @@ describe('subflows of Multipath TCP', { concurrency: false, skip, timeout: 240_0
         Subflows.map((_, i) => `established ${i > 0} false`),
       );
     }
-    const text = await ok(connect.socket, 'list-subsys', '-v');
+    const text = await ok('list-subsys', '-v', '--socket', connect.socket);
     assert.match(text, /^ {6}queue 1: [2-8] subflows$/m);
     assert.match(text, /^ {8}10\.1\.1\.2:\d+ -> 10\.1\.1\.1:4420 {2,}sent \S+ \S+, received \S+ \S+, rtt \S+ \S+s/m);
     assert.match(text, /^ {8}10\.1\.2\.2:\d+ -> .* backup$/m);
-    assert.doesNotMatch(await ok(connect.socket, 'list-subsys'), /queue 1/);
+    assert.doesNotMatch(await ok('list-subsys', '--socket', connect.socket), /queue 1/);
   });
 
   test('bytes are counted where they go', async () => {
@@ -163,11 +158,11 @@ describe('subflows of Multipath TCP', { concurrency: false, skip, timeout: 240_0
   });
 
   test('the target lists what its hosts have made', async () => {
-    const text = await ok(serve.socket, 'list', '-v');
+    const text = await ok('list', '-v', '--socket', serve.socket);
     assert.match(text, /^ {2}cntlid 1 of nqn\.\S+, port 1, nqn\.2026-01\.io\.nvbraid:test:subflows$/m);
     for (const qid of [0, 1, 2]) assert.match(text, new RegExp(`^ {4}queue ${qid}: [2-8] subflows$`, 'm'));
     assert.match(text, /^ {6}10\.1\.1\.1:4420 -> 10\.1\.2\.2:\d+ .* backup$/m);
-    const { Targets } = JSON.parse(await ok(serve.socket, 'list', '-o', 'json')) as {
+    const { Targets } = JSON.parse(await ok('list', '-o', 'json', '--socket', serve.socket)) as {
       Targets: [{ queues: { qid: number; subflows: { bytesReceived: number }[] }[] }];
     };
     const { queues } = Targets[0];
@@ -180,12 +175,12 @@ describe('subflows of Multipath TCP', { concurrency: false, skip, timeout: 240_0
   });
 
   test('top shows one line for each pair of addresses', async () => {
-    const text = await ok(connect.socket, 'top', '-n', '1');
+    const text = await ok('top', '-n', '1', '--socket', connect.socket);
     assert.match(text, /^ {2}Controller {2}Subflows .*RTT .*Flags/m);
     assert.match(text, /^ {2}nvme1 {7}10\.1\.1\.2 -> 10\.1\.1\.1 +3 .* -$/m);
     assert.match(text, /^ {2}nvme1 {7}10\.1\.2\.2 -> 10\.1\.1\.1 +3 .* backup$/m);
     const busy = sandbox.start(['write', '--socket', connect.socket, '-z', '1MiB', '-d', '/dev/zero']);
-    const json = await ok(connect.socket, 'top', '-n', '1', '-d', '2', '-o', 'json');
+    const json = await ok('top', '-n', '1', '-d', '2', '-o', 'json', '--socket', connect.socket);
     await busy.exit();
     const { subsystems } = JSON.parse(json) as {
       subsystems: [{ subflows: { qid: number; sentBytesPerSecond: number | null }[] }];
@@ -201,8 +196,8 @@ describe('subflows of Multipath TCP', { concurrency: false, skip, timeout: 240_0
     await write();
     const stale = /"change":"stale".*10\.1\.1\.2:\d+ -> 10\.1\.1\.1:4420/;
     await connect.cli.printed(stale);
-    assert.match(await ok(connect.socket, 'list-subsys', '-v'), /10\.1\.1\.2:\d+ -> .* stale$/m);
-    assert.match(await ok(connect.socket, 'top', '-n', '1'), /10\.1\.1\.2 -> 10\.1\.1\.1 .* stale/);
+    assert.match(await ok('list-subsys', '-v', '--socket', connect.socket), /10\.1\.1\.2:\d+ -> .* stale$/m);
+    assert.match(await ok('top', '-n', '1', '--socket', connect.socket), /10\.1\.1\.2 -> 10\.1\.1\.1 .* stale/);
     await write();
     links.set(1, 'up');
     await connect.cli.printed(/"change":"recovered".*10\.1\.1\.2:\d+ -> 10\.1\.1\.1:4420/);
@@ -217,7 +212,7 @@ describe('subflows of Multipath TCP', { concurrency: false, skip, timeout: 240_0
     const socket = sandbox.file('nbd.sock');
     const nbd = sandbox.start([...argv, '--socket', socket, '-v'], links.on(links.host));
     await nbd.printed(/\d nvme1, queues? [01-]+: subflow 10\.1\.2\.2 -> 10\.1\.1\.1 added\n/);
-    const text = await ok(socket, 'list-subsys', '-v');
+    const text = await ok('list-subsys', '-v', '--socket', socket);
     for (const qid of [0, 1]) assert.match(text, new RegExp(`^ {6}queue ${qid}: [2-8] subflows$`, 'm'));
     nbd.signal('SIGINT');
     assert.equal(await nbd.exit(), 0, nbd.err);
@@ -250,16 +245,19 @@ describe('subflows of Multipath TCP', { concurrency: false, skip, timeout: 240_0
       Queues!.map(({ QID, Fallback, SubflowCount }) => [QID, Fallback, SubflowCount]),
       [0, 1, 2].map((qid) => [qid, true, 1]),
     );
-    assert.match(await ok(fallen.socket, 'list-subsys', '-v'), /^ {6}queue 0: fell back to TCP$/m);
-    assert.match(await ok(fallen.socket, 'top', '-n', '1'), /10\.1\.1\.2 -> 10\.1\.1\.1 +3 .* fell back to TCP/);
+    assert.match(await ok('list-subsys', '-v', '--socket', fallen.socket), /^ {6}queue 0: fell back to TCP$/m);
+    assert.match(
+      await ok('top', '-n', '1', '--socket', fallen.socket),
+      /10\.1\.1\.2 -> 10\.1\.1\.1 +3 .* fell back to TCP/,
+    );
   });
 
   test('by TCP nothing is said of subflows', async () => {
     const plain = await startConnect('plain', 'tcp', 4421);
     const { Queues } = await pathOf(plain);
     assert.equal(Queues, undefined);
-    assert.doesNotMatch(await ok(plain.socket, 'list-subsys', '-v'), /^ +queue \d/m);
-    assert.doesNotMatch(await ok(plain.socket, 'top', '-n', '1'), /Subflows/);
+    assert.doesNotMatch(await ok('list-subsys', '-v', '--socket', plain.socket), /^ +queue \d/m);
+    assert.doesNotMatch(await ok('top', '-n', '1', '--socket', plain.socket), /Subflows/);
     assert.deepEqual(plain.subflowEvents, []);
   });
 });

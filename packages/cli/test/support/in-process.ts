@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { run } from '../../src/main.ts';
 import { Terminal } from '../../src/terminal.ts';
@@ -25,4 +26,11 @@ export async function nvbraid(argv: readonly string[], env: Record<string, strin
   const err = new Sink();
   const code = await run(argv, new Terminal(out, err, env));
   return { code, out: out.text, err: err.text };
+}
+
+/** The same for one that must work: what it prints. */
+export async function ok(...argv: readonly string[]): Promise<string> {
+  const { code, out, err } = await nvbraid(argv);
+  assert.equal(code, 0, err);
+  return out;
 }
